@@ -71,7 +71,9 @@ class UnknownSymbol(UsageError):
         self.name = name
         self.image = image
         if image is None:
-            text = f"{name!r} is neither a number nor a register; give the kernel image with --vmlinux FILE to use symbols"
+            text = (
+                f"{name!r} is neither a number nor a register; give the kernel image with --vmlinux FILE to use symbols"
+            )
         else:
             text = f"there is no symbol {name!r} in {image}; 'help operands' says what an operand may be"
         super().__init__(text)
@@ -160,7 +162,9 @@ class NotCaptured(MemoryReadError):
     slug = "not-captured"
 
     def __init__(self, address: int, length: int) -> None:
-        super().__init__(address, length, "it is RAM that this snapshot did not capture; record with --also or --everything")
+        super().__init__(
+            address, length, "it is RAM that this snapshot did not capture; record with --also or --everything"
+        )
 
 
 class Unreadable(MemoryReadError):
