@@ -1,0 +1,308 @@
+"""A guest: its memory, its vCPUs' registers and the roots of its tables. Every command is handed one of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from inspector import roots as roots_module
+from inspector.errors import MemoryReadError, UsageError
+from inspector.memory.physical import PhysicalMemory
+from inspector.radix import software_walk, walk
+from inspector.radix.address import Context
+from inspector.radix.bits import ENTRY_BYTES, PATE1_GR, PRTB_MASK, PRTS_MASK, RPDB_MASK, table_bytes, tree_bits
+from inspector.radix.translation import Access, Translation
+from inspector.roots import Roots
+from inspector.targets.base import TRANSLATION, Registers, RunState, Target
+
+if TYPE_CHECKING:
+    from inspector.linux.symbols import Symbols
+
+SCAN_BYTES = 1 << 16
+"""A process table is scanned in pieces of this many bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A live entry of a process table. ``pid`` is the radix PID; ``entry`` its two doublewords."""
+
+    pid: int
+    address: int
+    entry: int
+    second: int
+
+    @property
+    def root(self) -> int:
+        """Real address of the root directory."""
+        return self.entry & RPDB_MASK
+
+    @property
+    def bits(self) -> int:
+        """Bits of address space that its tree covers."""
+        return tree_bits(self.entry)
+
+
+class Guest:
+    """An opened guest. A context manager: leaving it leaves a live guest as it was found."""
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        symbols: Symbols | None = None,
+        process_table: int | None = None,
+        overrides: Mapping[str, int] | None = None,
+        cpu: int = 0,
+        progress: roots_module.Progress | None = None,
+    ) -> None:
+        self.target = target
+        self.symbols = symbols
+        self.process_table_given = process_table
+        self.overrides = dict(overrides or {})
+        self.cpu = cpu
+        self.progress: roots_module.Progress = progress or (lambda _what, _done, _total: None)
+        self.memory = PhysicalMemory(target.source, target.ram, target.clock)
+        self._roots: tuple[int, Roots] | None = None
+        self._check_cpu(cpu)
+
+    def __enter__(self) -> Guest:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave a live guest as it was found. Safe to call twice."""
+        self.target.close()
+
+    # -- registers -------------------------------------------------------------------------------------------------
+
+    def _check_cpu(self, cpu: int) -> None:
+        if cpu not in self.target.cpus:
+            there = ", ".join(map(str, self.target.cpus))
+            raise UsageError(f"there is no vCPU {cpu}; there are: {there}")
+
+    def choose_cpu(self, cpu: int) -> None:
+        """Make ``cpu`` the one whose registers are followed. Raises UsageError where it is not there."""
+        self._check_cpu(cpu)
+        self.cpu = cpu
+
+    def registers(self, cpu: int | None = None, names: Iterable[str] | None = None) -> Registers:
+        """Registers of a vCPU (the chosen one), with what was set by hand over them."""
+        cpu = self.cpu if cpu is None else cpu
+        return self.target.registers(cpu, names).with_values(self.overrides)
+
+    def context(self, cpu: int | None = None) -> Context:
+        """What of a vCPU decides where an address goes, its roots included."""
+        found = self.roots
+        context = self._bare_context(self.cpu if cpu is None else cpu)
+        return replace(context, flat=found.flat, process_table=found.process_table, ptcr=found.ptcr or context.ptcr)
+
+    def _bare_context(self, cpu: int) -> Context:
+        known = self.registers(cpu, TRANSLATION)
+        return Context(
+            cpu=cpu,
+            msr=known.get("msr"),
+            lpcr=known.get("lpcr"),
+            pid=known.get("pid"),
+            lpidr=known.get("lpidr"),
+            ptcr=known.get("ptcr"),
+            amr=known.get("amr"),
+            iamr=known.get("iamr"),
+            hrmor=known.get("hrmor"),
+        )
+
+    # -- roots -----------------------------------------------------------------------------------------------------
+
+    @property
+    def roots(self) -> Roots:
+        """Where the tables begin. Found once; looked for again after the guest has run if they were not found."""
+        epoch = self.target.clock.epoch
+        if self._roots and (self._roots[0] == epoch or self._roots[1].sure in ("given", "confirmed")):
+            return self._roots[1]
+        found = roots_module.find(self._evidence())
+        self._roots = (epoch, found)
+        return found
+
+    def _evidence(self) -> roots_module.Evidence:
+        cpus = sorted(self.target.cpus, key=lambda cpu: cpu != self.cpu)
+        known = self.target.known_roots
+        contexts = [(self._bare_context(cpu), self.registers(cpu, ("nip",)).get("nip")) for cpu in cpus]
+        return roots_module.Evidence(
+            memory=self.memory,
+            contexts=contexts,
+            given=self.process_table_given,
+            recorded=known.process_table,
+            recorded_how=known.how,
+            symbols=self.symbols,
+            progress=self.progress,
+        )
+
+    # -- walking ---------------------------------------------------------------------------------------------------
+
+    def translate(
+        self,
+        ea: int,
+        *,
+        access: Access | None = None,
+        walker: str = walk.WALKER,
+        pid: int | None = None,
+        cpu: int | None = None,
+    ) -> Translation:
+        """Where ``ea`` goes, entry by entry, by the chosen vCPU's registers.
+
+        ``pid`` asks as if that process ran. ``access`` asks whether such an access may proceed. Raises UsageError for
+        a walker that is not there and UnknownRegister where the answer hangs on a register that is not known."""
+        context = self.context(cpu)
+        if pid is not None:
+            context = context.as_process(pid)
+        if walker == walk.WALKER:
+            return self._hardware(context, ea, access)
+        return self._software(context, ea, software_walk.variant(walker))
+
+    def _hardware(self, context: Context, ea: int, access: Access | None) -> Translation:
+        translated = context.relocation(access)
+        if translated and self.roots.state != "radix":
+            return Translation(
+                ea=ea,
+                walker=walk.WALKER,
+                status="fault",
+                access=access,
+                cause=self.roots.state if self.roots.state == "hash-mmu" else "no-root",
+                reason=self.roots.explanation,
+            )
+        return self._marked(walk.translate(self.memory.read_u64, context, ea, access))
+
+    def _software(self, context: Context, ea: int, which: software_walk.Variant) -> Translation:
+        if self.roots.state != "radix":
+            return Translation(
+                ea=ea, walker=which.name, status="fault", errno="EINVAL", cause="no-root", reason=self.roots.explanation
+            )
+        lpid = 0 if context.flat or context.hypervisor else context.lpidr or 0
+        if not context.flat:
+            table = self._partition_process_table(context, lpid)
+            if table is None:
+                return Translation(
+                    ea=ea,
+                    walker=which.name,
+                    status="fault",
+                    errno="EINVAL",
+                    cause="no-root",
+                    reason=f"the partition-table entry of LPID {lpid} cannot be read or describes no radix tree",
+                )
+            context = replace(context, process_table=table)
+        read = walk.guest_reader(self.memory.read_u64, replace(context, process_table=None), lpid)
+        return self._marked(replace(software_walk.translate(read, context, ea, which), lpid=lpid))
+
+    def _partition_process_table(self, context: Context, lpid: int) -> int | None:
+        """PATE1 of ``lpid``: what KVM keeps as ``arch.process_table`` of that guest."""
+        address = (context.need("ptcr") & PRTB_MASK) + lpid * ENTRY_BYTES
+        try:
+            return self.memory.read_u64(address + 8) | PATE1_GR if self.memory.read_u64(address) else None
+        except MemoryReadError:
+            return None
+
+    def _marked(self, answer: Translation) -> Translation:
+        """Say of an answer from a running guest that it may be changing."""
+        if not self.memory.changing:
+            return answer
+        return replace(answer, notes=(*answer.notes, "the guest is running: what this shows may be changing"))
+
+    def compare(
+        self, ea: int, *, access: Access | None = None, pid: int | None = None, cpu: int | None = None
+    ) -> list[Translation]:
+        """The answer of every walker, the hardware's first."""
+        ask = partial(self.translate, ea, pid=pid, cpu=cpu)
+        return [ask(access=access), *(ask(walker=name) for name in software_walk.VARIANTS)]
+
+    # -- tables ----------------------------------------------------------------------------------------------------
+
+    def process_table(self) -> tuple[int, int]:
+        """Real address and size in bytes of the process table that is looked at. Raises UsageError where none is known.
+
+        On a bare machine it is the host's own, of LPID 0."""
+        found = self.roots
+        if found.state != "radix":
+            raise UsageError(found.explanation)
+        value = found.process_table
+        if value is None:
+            value = self._partition_process_table(self.context(), 0)
+        if value is None:
+            raise UsageError("the partition-table entry of LPID 0 gives no process table; 'roots' shows what was found")
+        return value & PRTB_MASK, table_bytes(value & PRTS_MASK)
+
+    def processes(self) -> Iterator[Process]:
+        """Every live entry of the process table, by PID. Parts that cannot be read are passed over."""
+        base, size = self.process_table()
+        empty = bytes(SCAN_BYTES)
+        for start in range(0, size, SCAN_BYTES):
+            length = min(SCAN_BYTES, size - start)
+            try:
+                piece = self.memory.read(base + start, length)
+            except MemoryReadError:
+                yield from self._readable_entries(base, start, length)
+                continue
+            if piece == empty[:length]:
+                continue
+            yield from _entries(piece, base, start)
+            self.progress("scanning the process table", start + length, size)
+
+    def _readable_entries(self, base: int, start: int, length: int) -> Iterator[Process]:
+        """The same where not all of a piece can be read, as in a snapshot: page by page."""
+        for at in range(start, start + length, 4096):
+            try:
+                piece = self.memory.read(base + at, min(4096, start + length - at))
+            except MemoryReadError:
+                continue
+            yield from _entries(piece, base, at)
+
+    # -- data ------------------------------------------------------------------------------------------------------
+
+    def read_effective(
+        self, ea: int, length: int, *, pid: int | None = None, translation: Callable[[int], Translation] | None = None
+    ) -> Iterator[tuple[int, bytes | Translation]]:
+        """The bytes at ``ea``, page by page: (address, bytes), or (address, the fault) where a page is not there.
+
+        Raises MemoryReadError where a page's real address is not RAM: it may be a device, which is never touched."""
+        ask = translation or (lambda address: self.translate(address, pid=pid))
+        end = ea + length
+        while ea < end:
+            answer = ask(ea)
+            shift = answer.page_shift if answer.ok and answer.page_shift is not None else 12
+            upto = min(end, (ea >> shift) + 1 << shift)
+            if not answer.ok or answer.ra is None:
+                yield ea, answer
+            else:
+                yield ea, self.memory.read(answer.ra, upto - ea)
+            ea = upto
+
+    @property
+    def running(self) -> bool:
+        """Whether the guest runs now."""
+        return self.target.state is RunState.RUNNING
+
+    def register_value(self, name: str) -> int:
+        """The value of a register of the chosen vCPU, for operands. Raises UnknownRegister."""
+        return self.registers(names=(name,)).need(name)
+
+    def symbol_value(self, name: str) -> int:
+        """The address of a symbol, for operands. Raises UnknownSymbol."""
+        from inspector.errors import UnknownSymbol
+
+        if self.symbols is None:
+            raise UnknownSymbol(name, None)
+        return self.symbols.address(name)
+
+
+def _entries(piece: bytes, base: int, start: int) -> Iterator[Process]:
+    for at in range(0, len(piece), ENTRY_BYTES):
+        entry = piece[at : at + ENTRY_BYTES]
+        first, second = int.from_bytes(entry[:8], "big"), int.from_bytes(entry[8:], "big")
+        if first or second:
+            offset = start + at
+            yield Process(offset // ENTRY_BYTES, base + offset, first, second)
