@@ -1,0 +1,1 @@
+"""What sets the project up, boots the guests it is held against, and runs its tests."""
