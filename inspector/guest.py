@@ -152,15 +152,26 @@ class Guest:
         access: Access | None = None,
         walker: str = walk.WALKER,
         pid: int | None = None,
+        lpid: int | None = None,
+        guest_real: bool = False,
         cpu: int | None = None,
     ) -> Translation:
         """Where ``ea`` goes, entry by entry, by the chosen vCPU's registers.
 
-        ``pid`` asks as if that process ran. ``access`` asks whether such an access may proceed. Raises UsageError for
-        a walker that is not there and UnknownRegister where the answer hangs on a register that is not known."""
+        ``pid`` and ``lpid`` ask as if that process or partition ran; ``guest_real`` takes ``ea`` for a real address of
+        the partition. ``access`` asks whether such an access may proceed. Raises UsageError for a walker or a partition
+        that is not there, and UnknownRegister where the answer hangs on a register that is not known."""
         context = self.context(cpu)
+        if lpid is not None:
+            if context.flat and lpid:
+                raise UsageError(
+                    f"there is no LPID {lpid} to be seen: this guest's hypervisor is out of sight, and it is LPID 0 itself"
+                )
+            context = context.as_partition(lpid)
         if pid is not None:
-            context = context.as_process(pid)
+            context = context.as_process(pid, ea)
+        if guest_real:
+            context = context.untranslated()
         if walker == walk.WALKER:
             return self._hardware(context, ea, access)
         return self._software(context, ea, software_walk.variant(walker))
@@ -214,10 +225,17 @@ class Guest:
         return replace(answer, notes=(*answer.notes, "the guest is running: what this shows may be changing"))
 
     def compare(
-        self, ea: int, *, access: Access | None = None, pid: int | None = None, cpu: int | None = None
+        self,
+        ea: int,
+        *,
+        access: Access | None = None,
+        pid: int | None = None,
+        lpid: int | None = None,
+        guest_real: bool = False,
+        cpu: int | None = None,
     ) -> list[Translation]:
         """The answer of every walker, the hardware's first."""
-        ask = partial(self.translate, ea, pid=pid, cpu=cpu)
+        ask = partial(self.translate, ea, pid=pid, lpid=lpid, guest_real=guest_real, cpu=cpu)
         return [ask(access=access), *(ask(walker=name) for name in software_walk.VARIANTS)]
 
     # -- tables ----------------------------------------------------------------------------------------------------

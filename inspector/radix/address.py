@@ -59,11 +59,23 @@ class Context:
             raise UnknownRegister(name, self.cpu, True)
         return value
 
-    def as_process(self, pid: int) -> Context:
-        """The same vCPU as if the process with this PID ran on it: translation on, and user state but for PID 0."""
+    def as_process(self, pid: int, ea: int) -> Context:
+        """The same vCPU as if the process with this PID ran on it and used ``ea``: translation on, and user state for
+        an address of the user's quadrant."""
         msr = (self.msr or 0) | MSR_IR | MSR_DR
-        msr = msr | MSR_PR if pid else msr & ~MSR_PR
+        msr = msr | MSR_PR if pid and quadrant(ea) == 0 else msr & ~MSR_PR
         return replace(self, pid=pid, msr=msr)
+
+    def as_partition(self, lpid: int) -> Context:
+        """The same vCPU as if this partition ran on it: translation on, and MSR[HV] for LPID 0 only."""
+        msr = (self.msr or 0) | MSR_IR | MSR_DR
+        if not self.flat:
+            msr = msr & ~MSR_HV if lpid else msr | MSR_HV
+        return replace(self, lpidr=lpid, msr=msr)
+
+    def untranslated(self) -> Context:
+        """The same vCPU with relocation off, so that its addresses are (guest) real."""
+        return replace(self, msr=(self.msr or 0) & ~(MSR_IR | MSR_DR))
 
 
 def quadrant(ea: int) -> int:

@@ -1,0 +1,209 @@
+"""The command line: ``inspector TARGET [COMMAND …]``, scripts, or the REPL."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from inspector.commands.registry import MODULES, WITHOUT_GUEST, Session, command, run
+from inspector.errors import InspectorError, UsageError
+from inspector.render.style import Style
+
+USAGE = """\
+usage: inspector TARGET [OPTIONS] [COMMAND WORDS…]     one command, or the REPL
+       inspector TARGET -c 'COMMAND' … | -f FILE       several commands
+       inspector help [COMMAND] | doctor
+
+targets:  demo | FILE | gdb:HOST:PORT | gdb:unix:PATH | raw:FILE[@ADDR]…
+options:  --vmlinux FILE  --process-table VALUE  --set REG=VALUE  --cpu N
+          --ram FILE[@ADDR] (gdb:)  --regs FILE.json (raw:)
+          --json  --color always|never|auto  -c COMMAND  -f FILE
+
+for example: inspector demo xlate 0xc000000000000000"""
+
+INTERRUPTED = 130
+
+
+@dataclass
+class Words:
+    """What the command line said."""
+
+    targets: list[str] = field(default_factory=list)
+    command: list[str] = field(default_factory=list)
+    scripted: list[tuple[str, str]] = field(default_factory=list)
+    overrides: dict[str, str] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
+    json: bool = False
+    help: bool = False
+
+
+WITH_VALUE = ("--vmlinux", "--process-table", "--set", "--cpu", "--ram", "--regs", "--color", "-c", "-f")
+
+
+def split(arguments: Sequence[str]) -> Words:
+    """Take the options of the target and --json out of the words, wherever they stand. Raises UsageError."""
+    words = Words()
+    rest: list[str] = []
+    at = 0
+    while at < len(arguments):
+        word = arguments[at]
+        name, equals, value = word.partition("=")
+        at += 1
+        if word == "--json":
+            words.json = True
+        elif word in ("-h", "--help") and not rest:
+            words.help = True
+        elif name in WITH_VALUE and (equals == "" or name.startswith("--")):
+            if not equals:
+                if at == len(arguments):
+                    raise UsageError(f"{name} wants a value after it; 'inspector --help' shows the words")
+                value = arguments[at]
+                at += 1
+            _take(words, name, value)
+        else:
+            rest.append(word)
+    if rest and rest[0] not in WITHOUT_GUEST:
+        words.targets.append(rest.pop(0))
+        while words.targets[0].startswith("raw:") and rest and rest[0].startswith("raw:"):
+            words.targets.append(rest.pop(0))
+    words.command = rest
+    return words
+
+
+def _take(words: Words, name: str, value: str) -> None:
+    if name in ("-c", "-f"):
+        words.scripted.append((name, value))
+    elif name == "--set":
+        register, equals, number = value.partition("=")
+        if not equals:
+            raise UsageError(f"--set takes REG=VALUE, as in --set pid=4, not {value!r}")
+        words.overrides[register] = number
+    else:
+        words.values[name] = value
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line. The exit status: 0 answered, 1 a fault or a finding, 2 wrong words, 3 no target."""
+    try:
+        return _main(sys.argv[1:] if arguments is None else arguments)
+    except InspectorError as error:
+        print(f"inspector: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("inspector: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _main(arguments: Sequence[str]) -> int:
+    words = split(arguments)
+    if words.help or not (words.targets or words.command):
+        print(USAGE)
+        return 0 if words.help else 2
+    style = _style(words.values.get("--color", "auto"))
+    if not words.targets:
+        return _answer(Session(json=words.json), words.command, style)
+    if words.targets[0] in MODULES and not os.path.exists(words.targets[0]):
+        raise UsageError(
+            f"{words.targets[0]!r} is a command, and a target comes first, as in: inspector demo {' '.join(arguments)}"
+        )
+    if words.command:
+        command(words.command[0])
+    with _open(words) as guest:
+        session = Session(guest, json=words.json)
+        if words.command:
+            return _answer(session, words.command, style)
+        if words.scripted:
+            return _script(session, words.scripted, style)
+        if not sys.stdin.isatty():
+            return _lines(session, sys.stdin, style)
+        from inspector.ui.repl import repl
+
+        return repl(session, style)
+
+
+def _open(words: Words):  # type: ignore[no-untyped-def]
+    from inspector import operands
+    from inspector.opening import open_target
+    from inspector.ui.progress import progress
+
+    def number(name: str, text: str) -> int:
+        try:
+            return operands.evaluate(text, operands.NUMBERS_ONLY)
+        except UsageError as error:
+            raise UsageError(f"{name}: {error}") from None
+
+    values = words.values
+    table, cpu = values.get("--process-table"), values.get("--cpu")
+    return open_target(
+        words.targets,
+        regs=values.get("--regs"),
+        ram=values.get("--ram"),
+        process_table=None if table is None else number("--process-table", table),
+        vmlinux=values.get("--vmlinux"),
+        overrides={name: number(f"--set {name}", text) for name, text in words.overrides.items()},
+        cpu=None if cpu is None else number("--cpu", cpu),
+        progress=progress(),
+    )
+
+
+def _style(choice: str) -> Style:
+    if choice not in ("always", "never", "auto"):
+        raise UsageError(f"--color takes always, never or auto, not {choice!r}")
+    terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and "NO_COLOR" not in os.environ
+    colour = choice == "always" or (choice == "auto" and terminal)
+    return Style(colour, os.get_terminal_size().columns if sys.stdout.isatty() else 80)
+
+
+def _answer(session: Session, words: Sequence[str], style: Style) -> int:
+    """Run one command and print what it answers as it comes."""
+    from inspector.render import show
+
+    status = 0
+    for result in run(session, words):
+        for line in show.json_lines(result) if session.json else show.text(result, style):
+            print(line)
+        if not result.ok:
+            status = 1
+    sys.stdout.flush()
+    return status
+
+
+def _script(session: Session, scripted: Sequence[tuple[str, str]], style: Style) -> int:
+    """The commands of -c and -f in order; the worst status of all."""
+
+    def lines() -> Iterator[str]:
+        for kind, value in scripted:
+            if kind == "-c":
+                yield value
+                continue
+            try:
+                with open(value, encoding="utf-8") as file:
+                    yield from file
+            except (OSError, UnicodeDecodeError) as error:
+                raise UsageError(f"{value} cannot be read as a script: {error}") from None
+
+    return _lines(session, lines(), style)
+
+
+def _lines(session: Session, lines: Iterator[str] | object, style: Style) -> int:
+    """Run each line as a command; a line that fails is told and the next goes on."""
+    import shlex
+
+    status = 0
+    for line in lines:  # type: ignore[attr-defined]
+        try:
+            words = shlex.split(line, comments=True)
+            if words:
+                status = max(status, _answer(session, words, style))
+        except ValueError as error:
+            print(f"inspector: {line.strip()!r}: {error}", file=sys.stderr)
+            status = max(status, 2)
+        except InspectorError as error:
+            print(f"inspector: {error}", file=sys.stderr)
+            status = max(status, error.exit_status)
+    return status

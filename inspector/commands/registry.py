@@ -1,0 +1,165 @@
+"""The one registry of commands: it feeds the command line, scripts, the REPL, its completion and its help.
+
+A command's module is imported when the command is used, so that one command pays for no other.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from argparse import ArgumentError, ArgumentParser, Namespace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import MappingProxyType
+from typing import IO, Any, ClassVar, NoReturn, Protocol
+
+from inspector import operands
+from inspector.errors import UsageError
+from inspector.guest import Guest
+
+MODULES: Mapping[str, str] = MappingProxyType(
+    {
+        "xlate": "translation",
+        "compare": "translation",
+        "maps": "maps",
+        "pids": "tables",
+        "roots": "tables",
+        "regs": "registers",
+        "cpu": "registers",
+        "read": "memory",
+        "ram": "memory",
+        "decode": "decode",
+        "rmmu": "decode",
+        "record": "record",
+        "info": "info",
+        "continue": "control",
+        "interrupt": "control",
+        "stepi": "control",
+        "gdb": "control",
+        "doctor": "doctor",
+        "help": "help",
+    }
+)
+"""Every command, in the order that 'help' lists them, and the module of this room that holds it."""
+
+WITHOUT_GUEST = frozenset({"doctor", "help", "rmmu"})
+"""Commands that need no target."""
+
+ABBREVIATIONS: Mapping[str, str] = MappingProxyType(
+    {"x": "xlate", "c": "continue", "si": "stepi", "?": "help", "h": "help"}
+)
+
+
+class Result(Protocol):
+    """What a command answers with. ``inspector.render.<topic>`` knows how to show it."""
+
+    topic: ClassVar[str]
+
+    @property
+    def ok(self) -> bool:
+        """False where the answer is a fault or a finding (exit status 1)."""
+
+
+@dataclass
+class Session:
+    """What commands act on: the guest, and where their operands may come from."""
+
+    guest: Guest | None = None
+    stdin: IO[str] = field(default_factory=lambda: sys.stdin)
+    json: bool = False
+
+    @property
+    def at(self) -> Guest:
+        """The guest. Raises UsageError where there is none."""
+        if self.guest is None:
+            raise UsageError("this needs a target; name one first, as in: inspector demo …")
+        return self.guest
+
+    def register(self, name: str) -> int:
+        """For operands."""
+        return self.at.register_value(name)
+
+    def symbol(self, name: str) -> int:
+        """For operands."""
+        return self.at.symbol_value(name)
+
+    def value(self, text: str) -> int:
+        """An operand's value. Raises UsageError."""
+        return operands.evaluate(text, self)
+
+    def values(self, texts: Sequence[str]) -> Iterator[int]:
+        """The values of operands in order, where ``-`` stands for the lines of standard input."""
+        for text in texts:
+            if text == "-":
+                for line in self.stdin:
+                    if line.strip():
+                        yield self.value(line.strip())
+            else:
+                yield self.value(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Words that a test runs on the demo guest, and what they are for."""
+
+    words: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command. ``run`` yields its results as it has them and prints nothing."""
+
+    name: str
+    summary: str
+    run: Callable[[Session, Namespace], Iterable[Result]]
+    arguments: Callable[[Parser], None]
+    examples: tuple[Example, ...]
+    detail: str = ""
+
+    def parser(self) -> Parser:
+        """Its words, as argparse takes them."""
+        parser = Parser(prog=self.name, add_help=False, description=self.summary, exit_on_error=False)
+        self.arguments(parser)
+        return parser
+
+
+class Parser(ArgumentParser):
+    """argparse that raises UsageError where it would print and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        """One sentence with a way out."""
+        raise UsageError(f"{self.prog}: {message}; 'help {self.prog}' shows its words")
+
+
+def command(name: str) -> Command:
+    """The command of this name. Raises UsageError, with the nearest names."""
+    name = ABBREVIATIONS.get(name, name)
+    module = MODULES.get(name)
+    if module is None:
+        near = difflib.get_close_matches(name, MODULES, n=2)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "'help' lists the commands"
+        raise UsageError(f"there is no command {name!r}; {hint}")
+    commands: Iterable[Command] = import_module(f"inspector.commands.{module}").COMMANDS
+    return next(each for each in commands if each.name == name)
+
+
+def parse(words: Sequence[str]) -> tuple[Command, Namespace]:
+    """The command that these words name, and its arguments. Raises UsageError."""
+    chosen = command(words[0])
+    parser = chosen.parser()
+    try:
+        return chosen, parser.parse_args(list(words[1:]))
+    except ArgumentError as error:
+        parser.error(str(error))
+
+
+def run(session: Session, words: Sequence[str]) -> Iterator[Result]:
+    """Run the command that these words name, yielding its results as it has them."""
+    chosen, arguments = parse(words)
+    yield from chosen.run(session, arguments)
+
+
+def no_arguments(_parser: Any) -> None:
+    """For a command that takes no words."""

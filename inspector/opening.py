@@ -1,0 +1,97 @@
+"""Opens a target by what the user wrote, and gives the guest in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING
+
+from inspector.errors import UsageError
+from inspector.guest import Guest
+from inspector.targets.base import REGISTERS, Target, canonical
+
+if TYPE_CHECKING:
+    from inspector.roots import Progress
+
+DEMO = "demo"
+DEMO_FILE = "debian-pseries-power9.core.gz"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What may be said of a target besides its name."""
+
+    regs: str | None = None
+    ram: str | None = None
+    process_table: int | None = None
+    vmlinux: str | None = None
+    overrides: Mapping[str, int] = field(default_factory=dict)
+    cpu: int | None = None
+
+
+def open_target(
+    target: str | Sequence[str],
+    *,
+    regs: str | None = None,
+    ram: str | None = None,
+    process_table: int | None = None,
+    vmlinux: str | None = None,
+    overrides: Mapping[str, int] | None = None,
+    cpu: int | None = None,
+    progress: Progress | None = None,
+) -> Guest:
+    """Open a target and give its guest, to be closed when done (it is a context manager).
+
+    ``target`` is ``gdb:HOST:PORT``, ``gdb:unix:PATH``, a snapshot's or core's path, ``demo``, or one or more
+    ``raw:FILE[@ADDR]``. ``regs`` is a register file for raw images, ``ram`` QEMU's shared memory backend file,
+    ``process_table`` the registered value with its size field, ``vmlinux`` a kernel image for symbols, ``overrides``
+    registers set by hand, ``cpu`` the vCPU whose registers are followed. Raises InspectorError."""
+    for name in overrides or {}:
+        if canonical(name) not in REGISTERS:
+            raise UsageError(f"there is no register {name!r} to set; 'regs' lists those there are")
+    names = [target] if isinstance(target, str) else list(target)
+    opened = _open(names, regs, ram)
+    try:
+        symbols = None
+        if vmlinux:
+            from inspector.linux.symbols import Symbols
+
+            symbols = Symbols.open(vmlinux)
+        return Guest(
+            opened,
+            symbols=symbols,
+            process_table=process_table,
+            overrides={canonical(name): value for name, value in (overrides or {}).items()},
+            cpu=min(opened.cpus, default=0) if cpu is None else cpu,
+            progress=progress,
+        )
+    except BaseException:
+        opened.close()
+        raise
+
+
+def _open(names: Sequence[str], regs: str | None, ram: str | None) -> Target:
+    first = names[0]
+    if first.startswith("raw:"):
+        if ram:
+            raise UsageError("--ram goes with a live guest (gdb:…); a raw image holds its own memory")
+        from inspector.targets.raw import open_raw
+
+        return open_raw(names, regs)
+    if len(names) > 1:
+        raise UsageError("only raw: images may be given more than once")
+    if first.startswith("gdb:"):
+        if regs:
+            raise UsageError("--regs goes with raw: images; a live guest has its own registers (--set changes one)")
+        from inspector.targets.live import open_live
+
+        return open_live(first, ram_file=ram)
+    if regs or ram:
+        raise UsageError("--regs goes with raw: images and --ram with a live guest; a snapshot holds its own")
+    from inspector.targets.recorded import open_recorded
+
+    if first == DEMO:
+        with as_file(files("inspector") / "demo" / DEMO_FILE) as path:
+            return open_recorded(str(path))
+    return open_recorded(first)

@@ -1,0 +1,110 @@
+"""A whole tree, table by table: every leaf, every table page, and every oddity on the way.
+
+The plain version, entry by entry. Each table is read once; a table that is reached again on its own path is a cycle
+and is not entered.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from inspector.errors import MemoryReadError
+from inspector.radix.bits import (
+    LEVEL_BITS,
+    PDE_NLB,
+    PDE_NLS,
+    PTE_LEAF,
+    PTE_RPN,
+    PTE_VALID,
+    RPDB_MASK,
+    RPDS_MASK,
+    TREE_BITS,
+    tree_bits,
+)
+
+ReadBlock = Callable[[int, int], bytes]
+"""Reads a length of bytes at a real address; raises MemoryReadError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A valid leaf: ``offset`` is the EA below its quadrant, ``ra`` the page's real address, ``shift`` log2 of its size."""
+
+    offset: int
+    ra: int
+    shift: int
+    entry: int
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the tree: its real address, length in bytes and level, and whether it could be read."""
+
+    address: int
+    length: int
+    level: int
+    readable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """Where a tree is not as it should be: the entry that leads there, and what is wrong with it."""
+
+    cause: str
+    reason: str
+    offset: int
+
+
+Found = Leaf | Table | Oddity
+
+
+def walk_tree(read: ReadBlock, root: int) -> Iterator[Found]:
+    """Everything in the tree that ``root`` (a process-table or partition-table entry) describes, in order of address.
+
+    As the hardware does, a misaligned base loses its low bits; sizes that it refuses end that branch with an Oddity."""
+    covered = tree_bits(root)
+    if covered != TREE_BITS:
+        yield Oddity("tree-size", f"the root {root:#018x} describes a tree of {covered} bits, not {TREE_BITS}", 0)
+        return
+    yield from _table(read, root & RPDB_MASK, root & RPDS_MASK, 3, TREE_BITS, 0, (), f"the root {root:#018x}")
+
+
+def _table(
+    read: ReadBlock, base: int, bits: int, level: int, covered: int, offset: int, above: tuple[int, ...], came_from: str
+) -> Iterator[Found]:
+    if level < 0:
+        yield Oddity("no-leaf", f"{came_from} is a directory where only a leaf may stand", offset)
+        return
+    if bits not in LEVEL_BITS[level]:
+        yield Oddity("table-size", f"{came_from} gives a level {level} table of 2^{bits} entries", offset)
+        return
+    length = 8 << bits
+    if base % length:
+        yield Oddity("misaligned-base", f"{came_from} gives a base, {base:#x}, not aligned to its size", offset)
+        base -= base % length
+    if base in above:
+        yield Oddity("cycle", f"{came_from} leads back to the table at {base:#x}, which is on the way to it", offset)
+        return
+    try:
+        data = read(base, length)
+    except MemoryReadError as error:
+        yield Table(base, length, level, readable=False)
+        yield Oddity(f"table-{error.slug}", f"{came_from} leads to {base:#x}: {error.why}", offset)
+        return
+    yield Table(base, length, level)
+    covered -= bits
+    empty = bytes(length)
+    if data == empty:
+        return
+    for index, entry in enumerate(struct.unpack(f">{1 << bits}Q", data)):
+        if not entry & PTE_VALID:
+            continue
+        at = offset | index << covered
+        if entry & PTE_LEAF:
+            yield Leaf(at, entry & PTE_RPN & ~((1 << covered) - 1), covered, entry, level)
+        else:
+            name = f"the level {level} entry {entry:#018x} at {base + 8 * index:#x}"
+            yield from _table(read, entry & PDE_NLB, entry & PDE_NLS, level - 1, covered, at, (*above, base), name)

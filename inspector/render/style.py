@@ -1,0 +1,65 @@
+"""Colour by meaning: render code names what a piece of text is, and this decides how it looks.
+
+Plain text where the output is not a terminal, ANSI colours where it is. No escape sequence of a guest's own gets
+through: strings that come from a target are shown with :func:`safe`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+COLOURS: Mapping[str, str] = MappingProxyType(
+    {
+        "address": "36",
+        "value": "33",
+        "good": "32",
+        "bad": "31;1",
+        "warn": "35",
+        "dim": "2",
+        "head": "1",
+        "name": "34",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """Whether to colour, and how wide the reader's lines are (columns)."""
+
+    colour: bool = False
+    width: int = 80
+
+    def __call__(self, kind: str, text: str) -> str:
+        """``text`` dressed as a ``kind`` of COLOURS."""
+        return f"\x1b[{COLOURS[kind]}m{text}\x1b[0m" if self.colour and text else text
+
+    def wrap(self, text: str, indent: str = "") -> list[str]:
+        """``text`` in lines no wider than the reader's, each after ``indent``."""
+        import textwrap
+
+        return textwrap.wrap(
+            text, max(self.width, 40), initial_indent=indent, subsequent_indent=indent, break_long_words=False
+        )
+
+
+PLAIN = Style()
+
+
+def safe(text: str) -> str:
+    """``text`` with its control characters made visible."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def size_text(size: int) -> str:
+    """Bytes in the largest binary unit that divides them: 64K, 2M, 1G."""
+    for unit, shift in (("P", 50), ("T", 40), ("G", 30), ("M", 20), ("K", 10)):
+        if size and size % (1 << shift) == 0:
+            return f"{size >> shift}{unit}"
+    return str(size)
+
+
+def hexadecimal(value: int | None) -> str | None:
+    """How JSON writes an address or a raw entry."""
+    return None if value is None else f"{value:#x}"

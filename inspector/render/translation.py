@@ -1,0 +1,170 @@
+"""The answers of ``xlate`` and ``compare``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from inspector.commands.translation import Compared, Xlate
+from inspector.radix.bits import (
+    ATT_NON_IDEMPOTENT,
+    ATT_NORMAL,
+    ATT_SAO,
+    ATT_TOLERANT,
+    PTE_ATT,
+    PTE_C,
+    PTE_PRIVILEGED,
+    PTE_R,
+)
+from inspector.radix.steps import decode_step
+from inspector.radix.translation import Step, Translation
+from inspector.render.style import Style, hexadecimal, size_text
+
+ATTRIBUTES = {ATT_NORMAL: "normal", ATT_SAO: "sao", ATT_NON_IDEMPOTENT: "non-idempotent", ATT_TOLERANT: "tolerant"}
+
+
+def text(result: Xlate | Compared, style: Style) -> Iterator[str]:
+    """Lines for a person."""
+    if isinstance(result, Compared):
+        yield from _compared(result, style)
+        return
+    answer = result.answer
+    yield _headline(answer, style, result.in_ram)
+    for step in answer.steps:
+        yield from _step(step, style)
+    if answer.reason and not (answer.ok and answer.relocation):
+        yield from (style("bad" if not answer.ok else "dim", line) for line in style.wrap(answer.reason, "  "))
+    if answer.interrupt:
+        register = "SRR1" if answer.interrupt.name in ("ISI", "HISI") else "DSISR"
+        bits = f" with {register} {answer.interrupt.bits:#x}" if answer.interrupt.bits else ""
+        kind = {"r": "a load", "w": "a store", "x": "a fetch", None: "a load"}[answer.access]
+        yield f"  {kind} here raises {answer.interrupt.name}{bits}"
+    for note in answer.notes:
+        yield from (style("warn", line) for line in style.wrap(f"note: {note}", "  "))
+    if result.disagreement:
+        yield from (style("warn", line) for line in style.wrap(result.disagreement, "  "))
+
+
+def _headline(answer: Translation, style: Style, in_ram: bool | None) -> str:
+    ea = style("address", f"{answer.ea:#x}")
+    whose = _whose(answer)
+    if not answer.ok:
+        errno = f" -{answer.errno}" if answer.errno else ""
+        return f"{ea} -> {style('bad', f'fault{errno}: {answer.cause}')}  {style('dim', whose)}"
+    assert answer.ra is not None
+    where = "" if in_ram is not False else ", not RAM"
+    page = f"{size_text(1 << answer.page_shift)} page, " if answer.relocation and answer.page_shift is not None else ""
+    return f"{ea} -> {style('good', f'{answer.ra:#x}')}  {page}{answer.rights}{where}  {style('dim', whose)}"
+
+
+def _whose(answer: Translation) -> str:
+    parts = [answer.walker]
+    if answer.lpid is not None:
+        parts.append(f"LPID {answer.lpid}")
+    if answer.pid is not None:
+        parts.append(f"PID {answer.pid}")
+    if not answer.relocation:
+        parts.append("real mode")
+    return ", ".join(parts)
+
+
+def _step(step: Step, style: Style) -> Iterator[str]:
+    indent = "  " + "  " * step.depth
+    if step.level is not None:
+        name = f"level {step.level}"
+    else:
+        name = {"partition-table": "partition", "process-table": "process"}[step.table]
+    value = "????????????????" if step.value is None else f"{step.value:016x}"
+    first = f"{indent}{name:<9} [{step.index}]"
+    purpose = f"  for the {step.purpose}" if step.purpose and step.level in (3, None) else ""
+    yield f"{first:<22} {style('address', f'{step.address:#x}')}: {style('value', value)}{style('dim', purpose)}"
+    if step.second is not None:
+        yield f"{indent:<22} {style('address', f'{step.address + 8:#x}')}: {style('value', f'{step.second:016x}')}"
+    for word in decode_step(step):
+        yield from (style("dim", line) for line in style.wrap(word.meaning, indent + "  "))
+        if word.residue:
+            yield indent + "  " + style("warn", f"unknown bits set: {word.residue:#x}")
+
+
+def _compared(result: Compared, style: Style) -> Iterator[str]:
+    yield style("address", f"{result.answers[0].ea:#x}")
+    width = max(len(answer.walker) for answer in result.answers)
+    for answer in result.answers:
+        if answer.ok:
+            size = "" if not answer.relocation or answer.page_shift is None else size_text(1 << answer.page_shift)
+            end = f"{style('good', f'{answer.ra:#x}')} {size} {answer.rights}"
+        else:
+            end = style("bad", f"{answer.errno or 'fault'} {answer.cause}")
+        reads = f"{len(answer.steps)} read{'' if len(answer.steps) == 1 else 's'}"
+        yield f"  {answer.walker:<{width}}  {end}  {style('dim', reads)}"
+    yield f"  {result.verdict}"
+    for answer in result.answers:
+        if not answer.ok:
+            yield from (style("dim", line) for line in style.wrap(f"{answer.walker}: {answer.reason}", "  "))
+
+
+def objects(result: Xlate | Compared) -> Iterator[dict[str, Any]]:
+    """What JSON lines are made of."""
+    if isinstance(result, Compared):
+        yield {
+            "ea": hexadecimal(result.answers[0].ea),
+            "verdict": result.verdict,
+            "walkers": [translation_object(answer) for answer in result.answers],
+        }
+    else:
+        yield {**translation_object(result.answer), "ra_is_ram": result.in_ram, "disagreement": result.disagreement}
+
+
+def translation_object(answer: Translation) -> dict[str, Any]:
+    """The contract's object of one translation."""
+    leaf = answer.leaf
+    return {
+        "ea": hexadecimal(answer.ea),
+        "walker": answer.walker,
+        "status": answer.status,
+        "errno": answer.errno,
+        "cause": answer.cause,
+        "reason": answer.reason,
+        "lpid": answer.lpid,
+        "pid": answer.pid,
+        "ra": hexadecimal(answer.ra),
+        "gra": hexadecimal(answer.gra),
+        "page_shift": answer.page_shift,
+        "page_size_index": answer.page_size_index,
+        "may_read": answer.rights.read,
+        "may_write": answer.rights.write,
+        "may_execute": answer.rights.execute,
+        "access": answer.access,
+        "relocation": answer.relocation,
+        "leaf": hexadecimal(leaf),
+        "privileged": None if leaf is None else bool(leaf & PTE_PRIVILEGED),
+        "accessed": None if leaf is None else bool(leaf & PTE_R),
+        "dirty": None if leaf is None else bool(leaf & PTE_C),
+        "attribute": None if leaf is None else ATTRIBUTES[leaf & PTE_ATT],
+        "stage": answer.stage,
+        "interrupt": None
+        if answer.interrupt is None
+        else {"name": answer.interrupt.name, "bits": hexadecimal(answer.interrupt.bits)},
+        "steps": [_step_object(step) for step in answer.steps],
+        "notes": list(answer.notes),
+    }
+
+
+def _step_object(step: Step) -> dict[str, Any]:
+    words = decode_step(step)
+    return {
+        "table": step.table,
+        "stage": step.stage,
+        "level": step.level,
+        "index": step.index,
+        "address": hexadecimal(step.address),
+        "guest_address": hexadecimal(step.guest_address),
+        "value": hexadecimal(step.value),
+        "second": hexadecimal(step.second),
+        "kind": step.kind,
+        "page_shift": step.shift,
+        "purpose": step.purpose,
+        "fields": {each.field.name: hexadecimal(each.raw) for word in words for each in word.fields},
+        "residue": hexadecimal(words[0].residue) if words else None,
+        "meaning": "; ".join(word.meaning for word in words) or None,
+    }
