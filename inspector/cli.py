@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from inspector.commands.registry import MODULES, WITHOUT_GUEST, Session, command, run
 from inspector.errors import InspectorError, UsageError
+from inspector.guest import Guest
 from inspector.render.style import Style
 
 USAGE = """\
@@ -126,7 +127,7 @@ def _main(arguments: Sequence[str]) -> int:
         return repl(session, style)
 
 
-def _open(words: Words):  # type: ignore[no-untyped-def]
+def _open(words: Words) -> Guest:
     from inspector import operands
     from inspector.opening import open_target
     from inspector.ui.progress import progress
@@ -190,12 +191,12 @@ def _script(session: Session, scripted: Sequence[tuple[str, str]], style: Style)
     return _lines(session, lines(), style)
 
 
-def _lines(session: Session, lines: Iterator[str] | object, style: Style) -> int:
+def _lines(session: Session, lines: Iterable[str], style: Style) -> int:
     """Run each line as a command; a line that fails is told and the next goes on."""
     import shlex
 
     status = 0
-    for line in lines:  # type: ignore[attr-defined]
+    for line in lines:
         try:
             words = shlex.split(line, comments=True)
             if words:

@@ -130,9 +130,7 @@ def _compare(session: Session, arguments: Namespace) -> Iterator[Compared]:
 
 
 def _where(parser: Parser) -> None:
-    parser.add_argument(
-        "ea", nargs="+", metavar="EA", help="an effective address: an expression, or - for standard input"
-    )
+    parser.add_argument("ea", nargs="+", metavar="EA", help="an effective address, or - for standard input")
     parser.add_argument("--pid", metavar="N", help="as if the process with this radix PID ran")
     parser.add_argument("--lpid", metavar="N", help="as if this partition ran")
     parser.add_argument("--guest-real", action="store_true", help="EA is a real address of the partition")
@@ -155,8 +153,9 @@ COMMANDS = (
             Example("xlate $nip --access x", "may the instruction at NIP be fetched?"),
             Example("xlate --walker kvm $nip", "does KVM's software walk find the instruction?"),
         ),
-        "Follows the chosen vCPU's registers (MSR, PID, LPIDR, AMR, IAMR) where nothing else is said. Without --access\n"
-        "the answer is the mapping, and the rights that the vCPU would have; with it, whether that access may proceed.",
+        "Follows the chosen vCPU's registers (MSR, PID, LPIDR, AMR, IAMR) where nothing else is said. Without --access "
+        "the answer is the mapping, and the rights that the vCPU would have; with it, whether that access may "
+        "proceed.",
     ),
     Command(
         "compare",

@@ -30,7 +30,8 @@ ReadBlock = Callable[[int, int], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A valid leaf: ``offset`` is the EA below its quadrant, ``ra`` the page's real address, ``shift`` log2 of its size."""
+    """A valid leaf: ``offset`` is the EA below its quadrant, ``ra`` the page's real address, ``shift`` log2 of its
+    size."""
 
     offset: int
     ra: int
@@ -61,50 +62,91 @@ class Oddity:
 Found = Leaf | Table | Oddity
 
 
-def walk_tree(read: ReadBlock, root: int) -> Iterator[Found]:
+BUDGET = 1 << 22
+"""At most this many tables and leaves of one tree are told: a tree may refer to one table any number of times."""
+
+
+def walk_tree(read: ReadBlock, root: int, *, budget: int = BUDGET, once: set[int] | None = None) -> Iterator[Found]:
     """Everything in the tree that ``root`` (a process-table or partition-table entry) describes, in order of address.
 
-    As the hardware does, a misaligned base loses its low bits; sizes that it refuses end that branch with an Oddity."""
+    As the hardware does, a misaligned base loses its low bits; sizes that it refuses end that branch with an Oddity.
+    With ``once``, a table whose address is in that set is passed over, and each table entered is added to it."""
     covered = tree_bits(root)
     if covered != TREE_BITS:
         yield Oddity("tree-size", f"the root {root:#018x} describes a tree of {covered} bits, not {TREE_BITS}", 0)
         return
-    yield from _table(read, root & RPDB_MASK, root & RPDS_MASK, 3, TREE_BITS, 0, (), f"the root {root:#018x}")
+    walk = _TreeWalk(read, budget, once)
+    yield from walk.table(root & RPDB_MASK, root & RPDS_MASK, 3, _Place(TREE_BITS, 0, (), f"the root {root:#018x}"))
 
 
-def _table(
-    read: ReadBlock, base: int, bits: int, level: int, covered: int, offset: int, above: tuple[int, ...], came_from: str
-) -> Iterator[Found]:
-    if level < 0:
-        yield Oddity("no-leaf", f"{came_from} is a directory where only a leaf may stand", offset)
-        return
-    if bits not in LEVEL_BITS[level]:
-        yield Oddity("table-size", f"{came_from} gives a level {level} table of 2^{bits} entries", offset)
-        return
-    length = 8 << bits
-    if base % length:
-        yield Oddity("misaligned-base", f"{came_from} gives a base, {base:#x}, not aligned to its size", offset)
-        base -= base % length
-    if base in above:
-        yield Oddity("cycle", f"{came_from} leads back to the table at {base:#x}, which is on the way to it", offset)
-        return
-    try:
-        data = read(base, length)
-    except MemoryReadError as error:
-        yield Table(base, length, level, readable=False)
-        yield Oddity(f"table-{error.slug}", f"{came_from} leads to {base:#x}: {error.why}", offset)
-        return
-    yield Table(base, length, level)
-    covered -= bits
-    empty = bytes(length)
-    if data == empty:
-        return
-    for index, entry in enumerate(struct.unpack(f">{1 << bits}Q", data)):
-        if not entry & PTE_VALID:
-            continue
-        at = offset | index << covered
-        if entry & PTE_LEAF:
-            yield Leaf(at, entry & PTE_RPN & ~((1 << covered) - 1), covered, entry, level)
-        else:
-            name = f"the level {level} entry {entry:#018x} at {base + 8 * index:#x}"
-            yield from _table(read, entry & PDE_NLB, entry & PDE_NLS, level - 1, covered, at, (*above, base), name)
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in a tree a table hangs: log2 of what it covers, from which EA, under which tables, and named by what."""
+
+    covered: int
+    offset: int
+    above: tuple[int, ...]
+    came_from: str
+
+
+@dataclass(slots=True)
+class _TreeWalk:
+    """One walk over a whole tree."""
+
+    read: ReadBlock
+    budget: int
+    once: set[int] | None
+
+    def table(self, base: int, bits: int, level: int, place: _Place) -> Iterator[Found]:
+        """The table at ``base`` and all below it."""
+        came_from, offset = place.came_from, place.offset
+        if level < 0:
+            yield Oddity("no-leaf", f"{came_from} is a directory where only a leaf may stand", offset)
+            return
+        if bits not in LEVEL_BITS[level]:
+            yield Oddity("table-size", f"{came_from} gives a level {level} table of 2^{bits} entries", offset)
+            return
+        length = 8 << bits
+        if base % length:
+            yield Oddity("misaligned-base", f"{came_from} gives a base, {base:#x}, not aligned to its size", offset)
+            base -= base % length
+        if base in place.above:
+            yield Oddity("cycle", f"{came_from} leads back to {base:#x}, a table on the way to it", offset)
+            return
+        if self.once is not None:
+            if base in self.once:
+                return
+            self.once.add(base)
+        if self.spent():
+            yield Oddity(
+                "too-large", f"{came_from}: the tree is larger than is told here; the rest is left out", offset
+            )
+            return
+        try:
+            data = self.read(base, length)
+        except MemoryReadError as error:
+            yield Table(base, length, level, readable=False)
+            yield Oddity(f"table-{error.slug}", f"{came_from} leads to {base:#x}: {error.why}", offset)
+            return
+        yield Table(base, length, level)
+        if data.count(0) == length:
+            return
+        covered = place.covered - bits
+        for index, entry in enumerate(struct.unpack(f">{1 << bits}Q", data)):
+            if not entry & PTE_VALID:
+                continue
+            at = offset | index << covered
+            if entry & PTE_LEAF:
+                self.budget -= 1
+                yield Leaf(at, entry & PTE_RPN & ~((1 << covered) - 1), covered, entry, level)
+            else:
+                name = f"the level {level} entry {entry:#018x} at {base + 8 * index:#x}"
+                below = _Place(covered, at, (*place.above, base), name)
+                yield from self.table(entry & PDE_NLB, entry & PDE_NLS, level - 1, below)
+            if self.budget < 0:
+                return
+
+    def spent(self) -> bool:
+        """Whether the budget is used up; each table costs one."""
+        self.budget -= 1
+        return self.budget < 0
