@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from inspector.doctor import guest_cache
 from inspector.errors import TargetError, ToolMissing
 from scripts.initramfs import MODULES, module_order
 
@@ -54,16 +55,9 @@ class GuestFiles:
         return self.folder / "modules"
 
 
-def cache_folder() -> Path:
-    """Where the guests' files are kept between runs; it need not be there yet."""
-    if own := os.environ.get("PPC64_INSPECTOR_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ppc64-inspector"
-
-
 def cached(cache: Path | None = None) -> GuestFiles | None:
     """What the cache holds, or None. The manifest is written last and renamed in whole: there is no half."""
-    folder = (cache or cache_folder()) / "guest"
+    folder = (cache or guest_cache()) / "guest"
     try:
         manifest = json.loads((folder / "manifest.json").read_bytes())
         return GuestFiles(folder, dict(manifest["packages"]))
@@ -75,7 +69,7 @@ def guest_files(say: Say = lambda _: None, cache: Path | None = None) -> GuestFi
     """The guests' files, fetched first if need be; ``say`` is told what takes time.
 
     Raises ToolMissing without apt and dpkg, TargetError where the machine's sources do not have them."""
-    cache = cache or cache_folder()
+    cache = cache or guest_cache()
     if found := cached(cache):
         return found
     for tool, package in (("apt-get", "apt"), ("dpkg-deb", "dpkg")):

@@ -16,23 +16,22 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from inspector.doctor import install_line
 from inspector.errors import ConnectError, NotSupported, ReplyTimeout, TargetLost, ToolMissing, UsageError
 from scripts import initramfs
 from scripts.console import Console
 from scripts.guestpackages import GuestFiles, guest_files
 from scripts.kinds import KINDS, Kind
 from scripts.qmp import Qmp
+from scripts.workfolder import WorkFolder
 
 EMULATOR_PACKAGE = "qemu-system-ppc"
-LONGEST_SOCKET_PATH = 100
-"""A unix socket's path has room for 107 bytes (sockaddr_un); our names take the rest."""
 
 
 class Machine:
@@ -68,6 +67,8 @@ class Machine:
         self.gdb_address = ""
         """``HOST:PORT`` or ``unix:PATH``, once started."""
         self.directory = Path()
+        """The machine's own folder, once started."""
+        self._folder: WorkFolder | None = None
         self._ram_file = ram_file
         self._process: subprocess.Popen[bytes] | None = None
         self._console: Console | None = None
@@ -88,10 +89,11 @@ class Machine:
             raise UsageError("this machine was started already; make another")
         emulator = shutil.which(self.kind.emulator)
         if emulator is None:
-            raise ToolMissing(self.kind.emulator, f"apt-get install -y {EMULATOR_PACKAGE}")
+            raise ToolMissing(self.kind.emulator, install_line([EMULATOR_PACKAGE]))
         if self.kind.linux and self.files is None:
             self.files = guest_files()
-        self.directory = self._make_directory()
+        self._folder = WorkFolder()
+        self.directory = self._folder.path
         try:
             self._launch(emulator)
         except BaseException:
@@ -107,9 +109,9 @@ class Machine:
         if self._console is not None:
             self._console.close()
             self._console = None
-        if self.directory != Path():
-            shutil.rmtree(self.directory, ignore_errors=True)
-            self.directory = Path()
+        if self._folder is not None:
+            self._folder.remove()
+            self._folder = None
 
     def kill(self) -> None:
         """End QEMU as ``kill -9`` would; console, log and RAM file stay to be looked at."""
@@ -238,13 +240,6 @@ class Machine:
         self.qmp("cont")
 
     # --- starting -----------------------------------------------------------------------------------------------
-
-    def _make_directory(self) -> Path:
-        prefix = f"ppc64-{self.kind.name}-"
-        place = tempfile.gettempdir()
-        if len(place) + len(prefix) + 32 > LONGEST_SOCKET_PATH:
-            place = "/tmp"
-        return Path(tempfile.mkdtemp(prefix=prefix, dir=place))
 
     def _launch(self, emulator: str) -> None:
         listener = self._listen()

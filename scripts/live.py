@@ -1,0 +1,105 @@
+"""scripts/run live: boot a guest, attach the inspector to it, and leave nothing behind.
+
+python -P -m scripts.live [--guest KIND] [WORDS…]     WORDS go to the inspector, after its target"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Self
+
+from inspector.errors import InspectorError, UsageError
+from scripts.guests import Machine
+from scripts.kinds import KINDS
+from scripts.system import ensure, suite_tools
+
+PATIENCE = 10.0
+"""Seconds that the inspector gets to end by itself once it was told to."""
+
+
+def main(words: list[str]) -> int:
+    """Exit status: the inspector's own; 2 the words were wrong; 3 no guest could be booted."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
+    try:
+        kind, words = chosen(words)
+        ensure(suite_tools(), say)
+        with Machine(kind) as machine:
+            return attach(machine, words)
+    except KeyboardInterrupt:
+        say("stopped before the guest was ready")
+        return 128 + signal.SIGINT
+    except InspectorError as error:
+        say(str(error))
+        return error.exit_status
+
+
+def chosen(words: list[str]) -> tuple[str, list[str]]:
+    """The kind of guest that ``words`` ask for, and the words that remain."""
+    if words[:1] != ["--guest"]:
+        return "pseries-p9", words
+    if len(words) < 2 or words[1] not in KINDS:
+        raise UsageError(f"--guest wants the kind of guest to boot: {', '.join(KINDS)}")
+    return words[1], words[2:]
+
+
+def attach(machine: Machine, words: list[str]) -> int:
+    """Wait for the guest and run the inspector on it; its exit status."""
+    say(f"booting a guest ({machine.kind.name}: {machine.kind.what})")
+    with Progress() as progress:
+        machine.wait_ready(progress=progress)
+    command = [str(Path(sys.executable).with_name("inspector")), machine.target, "--ram", str(machine.ram_file)]
+    if machine.files is not None:  # firmware has no kernel image
+        command += ["--vmlinux", str(machine.vmlinux)]
+    # Ctrl-C is the inspector's: it reaches both of us, and a handler (unlike SIG_IGN) is not inherited.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    child = subprocess.Popen([*command, *words])
+    try:
+        status = child.wait()
+    finally:
+        if child.poll() is None:
+            child.terminate()
+            try:
+                child.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        signal.signal(signal.SIGINT, before)
+    return status if status >= 0 else 128 - status
+
+
+class Progress:
+    """The seconds of a wait: counted in place on a terminal, a dot each elsewhere; the line ends with the wait."""
+
+    def __init__(self) -> None:
+        self.seconds = 0
+        self.terminal = sys.stderr.isatty()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.seconds:
+            print(file=sys.stderr, flush=True)
+
+    def __call__(self, spent: float) -> None:
+        if int(spent) > self.seconds:
+            self.seconds = int(spent)
+            print(f"\r  {self.seconds} s" if self.terminal else ".", end="", file=sys.stderr, flush=True)
+
+
+def leave(number: int, _: FrameType | None) -> None:
+    """Unwind, so that the guest is stopped and its folder removed."""
+    raise SystemExit(128 + number)
+
+
+def say(text: str) -> None:
+    """Tell the user; standard output is the inspector's."""
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

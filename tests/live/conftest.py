@@ -1,0 +1,81 @@
+"""Real guests for live tests.
+
+    @pytest.mark.live
+    @pytest.mark.guests("pseries-p9", "powernv9")      # without it: pseries-p9
+    def test_something(guest: Machine) -> None: ...
+
+A guest of each kind is booted once and handed from test to test: alive, ready, and running (or, for
+a kind that stands still, stopped). pytest sorts the tests by kind, so that one QEMU runs at a time. A test
+that wants a guest of its own, to kill it for one, takes ``boot``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from scripts.guests import Machine, booted
+
+Boot = Callable[..., Machine]
+
+
+class Kept:
+    """The guest of one kind, booted when first asked for and again if a test has killed it."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.machine: Machine | None = None
+
+    def ready(self) -> Machine:
+        """The guest as every test may expect it."""
+        if self.machine is None or not self.machine.alive:
+            self.close()
+            self.machine = booted(self.kind)
+        stands = self.machine.paused or self.machine.kind.stop_when_ready
+        if self.machine.running and stands:
+            self.machine.pause()
+        elif not self.machine.running and not stands:
+            self.machine.cont()
+        return self.machine
+
+    def close(self) -> None:
+        """Stop it."""
+        if self.machine is not None:
+            self.machine.close()
+            self.machine = None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "kept" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("guests")
+        kinds = mark.args if mark else ("pseries-p9",)
+        metafunc.parametrize("kept", kinds, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def kept(request: pytest.FixtureRequest) -> Iterator[Kept]:
+    """The holder of the guest; tests take ``guest``."""
+    holder = Kept(request.param)
+    yield holder
+    holder.close()
+
+
+@pytest.fixture
+def guest(kept: Kept) -> Machine:
+    """A guest of the kind that the test's mark names, ready to be looked at."""
+    return kept.ready()
+
+
+@pytest.fixture
+def boot() -> Iterator[Boot]:
+    """Boots guests of the test's own: ``boot(kind, **options of Machine)``, stopped when the test ends."""
+    with ExitStack() as stack:
+
+        def make(kind: str = "pseries-p9", **options: Any) -> Machine:
+            machine = booted(kind, **options)
+            stack.callback(machine.close)
+            return machine
+
+        yield make
