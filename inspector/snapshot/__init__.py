@@ -1,0 +1,1 @@
+"""Snapshots: an ELF core that carries a manifest of what it holds, written and read."""

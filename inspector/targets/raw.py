@@ -1,0 +1,76 @@
+"""Flat images of physical memory, and the registers from a file, as a target."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from inspector.errors import UsageError
+from inspector.memory.physical import Clock, RamMap
+from inspector.memory.raw import RawMemory
+from inspector.targets.base import KnownRoots, Registers, RunState
+from inspector.targets.recorded import registers_of
+from inspector.targets.regfile import read_register_file
+
+PREFIX = "raw:"
+
+
+def parse_image(word: str) -> tuple[str, int]:
+    """(path, address) of ``raw:FILE[@ADDRESS]``, with or without its prefix; no address is 0.
+
+    A file whose whole name is there is taken as it is, '@' and all; else the last '@' parts the
+    address off, if a number (0x…, decimal) follows. Raises UsageError."""
+    name = word.removeprefix(PREFIX)
+    if not name:
+        raise UsageError("raw: names no file; write raw:FILE or raw:FILE@ADDRESS")
+    path, at, tail = name.rpartition("@")
+    if not at or not path or os.path.exists(name):
+        return name, 0
+    try:
+        address = int(tail, 0)
+    except ValueError:
+        return name, 0
+    if not 0 <= address < 1 << 64:
+        raise UsageError(f"{tail} is no real address of 64 bits; write raw:{path}@0x…")
+    return path, address
+
+
+class RawTarget:
+    """A Target (see :mod:`inspector.targets.base`): RAM is what the images are, and nothing else."""
+
+    control = None
+    state = RunState.RECORDED
+
+    def __init__(self, memory: RawMemory, registers: Mapping[int, Registers], roots: KnownRoots, name: str) -> None:
+        self.name = name
+        self.source = memory
+        self.ram = RamMap(memory.ranges)
+        self.clock = Clock()
+        self.known_roots = roots
+        self._registers = dict(registers) or {0: Registers(0, {})}
+        self.cpus: Sequence[int] = tuple(sorted(self._registers))
+
+    def registers(self, cpu: int, names: Iterable[str] | None = None) -> Registers:
+        """All registers that are known of ``cpu``. Raises UsageError for a vCPU that is not there."""
+        return registers_of(self._registers, cpu)
+
+    @property
+    def machine(self) -> Mapping[str, Any]:
+        """Where it comes from: ``kind`` 'raw' and the images."""
+        return {"kind": "raw", "images": [f"{r.name}@{r.start:#x}" for r in self.ram]}
+
+    def close(self) -> None:
+        """Let the files go. Safe to call twice."""
+        self.source.close()
+
+
+def open_raw(images: Sequence[tuple[str, int]], regs: str | None = None) -> RawTarget:
+    """Open flat images, each (path, real address), with the registers of the file ``regs``.
+
+    Without ``regs`` there is one vCPU of which nothing is known. Raises FormatError for a file that
+    cannot be read or is wrong, UsageError for images that overlap."""
+    file = read_register_file(regs) if regs is not None else None
+    memory = RawMemory(images)
+    name = " ".join(f"{PREFIX}{path}@{address:#x}" for path, address in images)
+    return RawTarget(memory, file.cpus if file else {}, file.roots if file else KnownRoots(), name)
