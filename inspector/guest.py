@@ -165,7 +165,7 @@ class Guest:
         if lpid is not None:
             if context.flat and lpid:
                 raise UsageError(
-                    f"there is no LPID {lpid} to be seen: this guest's hypervisor is out of sight, and the guest is LPID 0"
+                    f"there is no LPID {lpid} to be seen: this guest's hypervisor is out of sight, and it is LPID 0"
                 )
             context = context.as_partition(lpid)
         if pid is not None:

@@ -76,9 +76,9 @@ def _open(names: Sequence[str], regs: str | None, ram: str | None) -> Target:
     if first.startswith("raw:"):
         if ram:
             raise UsageError("--ram goes with a live guest (gdb:…); a raw image holds its own memory")
-        from inspector.targets.raw import open_raw
+        from inspector.targets.raw import open_raw, parse_image
 
-        return open_raw(names, regs)
+        return open_raw([parse_image(name) for name in names], regs)
     if len(names) > 1:
         raise UsageError("only raw: images may be given more than once")
     if first.startswith("gdb:"):

@@ -1,0 +1,64 @@
+"""``info``: what this target is, and how it is being read."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from inspector.commands.registry import Command, Example, Session, no_arguments
+from inspector.memory.physical import Traffic
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What this target is. Sizes are in bytes."""
+
+    topic: ClassVar[str] = "info"
+    target: str
+    state: str
+    source: str
+    machine: Mapping[str, Any]
+    ram: int
+    cpus: tuple[int, ...]
+    cpu: int
+    roots: str
+    symbols: str | None
+    epoch: int
+    traffic: Traffic
+
+    @property
+    def ok(self) -> bool:
+        """It is an answer, whatever it says."""
+        return True
+
+
+def _info(session: Session, _arguments: Namespace) -> Iterator[Info]:
+    guest = session.at
+    target = guest.target
+    roots = guest.roots
+    yield Info(
+        target=target.name,
+        state=target.state.value,
+        source=target.source.description,
+        machine=target.machine,
+        ram=guest.memory.ram.total,
+        cpus=tuple(target.cpus),
+        cpu=guest.cpu,
+        roots=f"{roots.explanation} ({roots.how}; {roots.sure})" if roots.state == "radix" else roots.explanation,
+        symbols=guest.symbols.path if guest.symbols else None,
+        epoch=target.clock.epoch,
+        traffic=guest.memory.traffic,
+    )
+
+
+COMMANDS = (
+    Command(
+        "info",
+        "what this target is, and how it is read",
+        _info,
+        no_arguments,
+        (Example("info", "where it comes from, its RAM, vCPUs and roots"),),
+    ),
+)

@@ -1,0 +1,61 @@
+"""``record``: write a snapshot of the guest."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from inspector import operands
+from inspector.commands.registry import Command, Example, Parser, Session
+from inspector.snapshot.write import Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What was written, and how much of the guest's RAM could not be read."""
+
+    topic: ClassVar[str] = "record"
+    summary: Summary
+    ram: int
+    changing: bool
+
+    @property
+    def ok(self) -> bool:
+        """Whether all that was asked for could be read."""
+        return self.summary.unreadable == 0
+
+
+def _record(session: Session, arguments: Namespace) -> Iterator[Recorded]:
+    from inspector.recording import recording_of
+    from inspector.snapshot.write import write_snapshot
+
+    guest = session.at
+    also = [operands.parse_range(text, session) for text in arguments.also]
+    recording = recording_of(guest, everything=arguments.everything, also=also)
+    summary = write_snapshot(arguments.file, recording, force=arguments.force)
+    yield Recorded(summary, guest.memory.ram.total, guest.running)
+
+
+def _arguments(parser: Parser) -> None:
+    parser.add_argument("file", metavar="FILE", help="where to write; a name in .gz or .zst is packed")
+    parser.add_argument("--everything", action="store_true", help="all RAM, not only what the page tables need")
+    parser.add_argument("--also", action="append", default=[], metavar="ADDR:LEN", help="this part of RAM too")
+    parser.add_argument("--force", action="store_true", help="over a file that is already there")
+
+
+COMMANDS = (
+    Command(
+        "record",
+        "write a snapshot that answers later, elsewhere",
+        _record,
+        _arguments,
+        (
+            Example("record guest.core.gz --force", "the tables and registers, a few KiB"),
+            Example("record code.core.gz --also 0x0:64K --force", "and the first 64 KiB of RAM"),
+        ),
+        "The file is an ordinary ELF core that readelf, gdb, drgn and crash open. It holds the page tables and every "
+        "register of every vCPU; with --everything all of RAM.",
+    ),
+)

@@ -1,0 +1,234 @@
+"""What of a guest goes into a snapshot: by default what its page tables need, a few KiB compressed.
+
+Captured are the tables themselves, in whole 4 KiB pages: the partition table's and the process table's live pages and
+every directory and last-level table that is reachable from them. Parts of a process table that hold nothing are kept
+as known zeros, so that "no such PID" can be told from "not captured" later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from inspector.errors import MemoryReadError, TargetError, UnknownSymbol
+from inspector.guest import Guest
+from inspector.memory.physical import PhysicalMemory
+from inspector.radix.bits import (
+    ENTRY_BYTES,
+    MSR_LE,
+    PATE0_HR,
+    PTCR_PATB,
+    PTCR_PATS,
+    REAL_MODE_MASK,
+    RPDB_MASK,
+    table_bytes,
+)
+from inspector.radix.tree import Table, walk_tree
+from inspector.roots import LINEAR_MAP
+from inspector.snapshot.recording import Recording, Run, run_of
+
+PAGE = 4096
+PIECE = 1 << 20
+"""Bytes read at a time."""
+
+
+@dataclass
+class Capture:
+    """What was captured: pages by address (None where a page is known to be zero), and what could not be read."""
+
+    pages: dict[int, bytes | None] = field(default_factory=dict)
+    unreadable: dict[int, int] = field(default_factory=dict)
+
+    def runs(self) -> Iterator[Run]:
+        """Unbroken runs of captured bytes that are not all zero, in order."""
+        for first, pages in _unbroken((at, data) for at, data in sorted(self.pages.items()) if data is not None):
+            yield run_of(first, b"".join(pages))
+
+    def zeros(self) -> Iterator[tuple[int, int]]:
+        """Unbroken runs (address, size) that are known to be zero."""
+        blank = bytes(PAGE)
+        for first, pages in _unbroken((at, blank) for at, data in sorted(self.pages.items()) if data is None):
+            yield first, len(pages) * PAGE
+
+
+def _unbroken(pages: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, list[bytes]]]:
+    """Pages that follow each other, as (first address, their bytes)."""
+    first = end = -1
+    held: list[bytes] = []
+    for address, data in pages:
+        if held and address != end:
+            yield first, held
+            held = []
+        if not held:
+            first = address
+        held.append(data)
+        end = address + len(data)
+    if held:
+        yield first, held
+
+
+def capture_tables(guest: Guest, also: Iterable[tuple[int, int]] = ()) -> Capture:
+    """Read what the page tables need, and ``also`` (address, size).
+
+    What cannot be read is noted and passed over; only a target that is lost raises (TargetError)."""
+    taken = Capture()
+    for address, size in also:
+        for start, end in _in_ram(guest.memory, address, size):
+            for at in range(start, end, PIECE):
+                _take(guest.memory, taken, at, min(PIECE, end - at))
+    if guest.roots.state == "radix":
+        _take_tables(guest, taken)
+    return taken
+
+
+def _in_ram(memory: PhysicalMemory, address: int, size: int) -> Iterator[tuple[int, int]]:
+    """The parts of a run that are RAM."""
+    for start, end in memory.ram.spans():
+        low, high = max(start, address), min(end, address + size)
+        if low < high:
+            yield low, high
+
+
+def _take(memory: PhysicalMemory, taken: Capture, address: int, size: int) -> None:
+    """Capture every page that ``size`` bytes at ``address`` touch, as far as it is RAM."""
+    first = address // PAGE * PAGE
+    for low, high in _in_ram(memory, first, (address + size - first + PAGE - 1) // PAGE * PAGE):
+        missing = [at for at in range(low, high, PAGE) if at not in taken.pages]
+        if not missing:
+            continue
+        start, end = missing[0], min(missing[-1] + PAGE, high)
+        try:
+            data = memory.read(start, end - start)
+        except TargetError:
+            raise
+        except MemoryReadError:
+            for at in range(start, end, PAGE):
+                _take_page(memory, taken, at, min(PAGE, end - at))
+            continue
+        for at in range(start, end, PAGE):
+            page = data[at - start : at - start + PAGE]
+            taken.pages[at] = None if len(page) == PAGE and page.count(0) == PAGE else page
+
+
+def _take_page(memory: PhysicalMemory, taken: Capture, address: int, size: int) -> None:
+    try:
+        page = memory.read(address, size)
+    except MemoryReadError:
+        taken.unreadable[address] = size
+        return
+    taken.pages[address] = None if size == PAGE and page.count(0) == PAGE else page
+
+
+def _take_tables(guest: Guest, taken: Capture) -> None:
+    seen: set[int] = set()
+    if guest.roots.ptcr is not None:
+        _take_partition_table(guest, taken, seen, guest.roots.ptcr)
+    base, size = guest.process_table()
+    for at in range(base, base + size, PIECE):
+        _take(guest.memory, taken, at, min(PIECE, base + size - at))
+        guest.progress("reading the process table", at + PIECE - base, size)
+    for process in guest.processes():
+        _take_tree(guest, taken, seen, process.entry)
+
+
+def _take_partition_table(guest: Guest, taken: Capture, seen: set[int], ptcr: int) -> None:
+    """The partition table, and the host's own partition-scoped tree, which translates its process table's address."""
+    base, size = ptcr & PTCR_PATB, table_bytes(ptcr & PTCR_PATS)
+    _take(guest.memory, taken, base, size)
+    try:
+        table = guest.memory.read(base, size)
+    except MemoryReadError:
+        return
+    for at in range(0, size, ENTRY_BYTES):
+        entry = int.from_bytes(table[at : at + 8], "big")
+        if entry & PATE0_HR and entry & RPDB_MASK:
+            _take_tree(guest, taken, seen, entry)
+
+
+def _take_tree(guest: Guest, taken: Capture, seen: set[int], root: int) -> None:
+    for found in walk_tree(guest.memory.read, root, once=seen):
+        if isinstance(found, Table):
+            if found.readable:
+                _take(guest.memory, taken, found.address, found.length)
+            else:
+                for start, end in _in_ram(guest.memory, found.address, found.length):
+                    taken.unreadable[start] = end - start
+
+
+def recording_of(guest: Guest, *, everything: bool = False, also: Iterable[tuple[int, int]] = ()) -> Recording:
+    """Everything that a snapshot of this guest is to hold; with ``everything``, RAM is read as the file is written."""
+    from datetime import UTC, datetime
+
+    from inspector.snapshot.manifest import CpuRecord, RootsRecord
+
+    cpus = []
+    for cpu in guest.target.cpus:
+        registers = guest.registers(cpu)
+        msr = registers.get("msr")
+        order = None if msr is None else "little" if msr & MSR_LE else "big"
+        cpus.append(CpuRecord(cpu, registers.values, order))
+    roots = guest.roots
+    if everything:
+        spans = guest.memory.ram.spans()
+        runs = [Run(start, end - start, _watched(guest, spans)) for start, end in spans]
+        taken = Capture()
+    else:
+        taken = capture_tables(guest, also)
+        runs = list(taken.runs())
+    return Recording(
+        byte_order=_kernel_order(guest, [cpu.byte_order for cpu in cpus]),
+        runs=runs,
+        zeros=list(taken.zeros()),
+        ram=guest.memory.ram.ranges,
+        cpus=cpus,
+        unreadable=sorted(taken.unreadable.items()),
+        roots=RootsRecord(roots.process_table, roots.how, roots.sure) if roots.process_table is not None else None,
+        machine={**guest.target.machine, "changing": True} if guest.running else guest.target.machine,
+        vmcoreinfo=vmcoreinfo(guest),
+        linear_base=LINEAR_MAP if roots.state == "radix" else None,
+        recorded_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+
+
+def _watched(guest: Guest, spans: Sequence[tuple[int, int]]) -> Callable[[int, int], bytes]:
+    """The guest's memory, telling how far the reading is."""
+    total = sum(end - start for start, end in spans)
+    done = 0
+
+    def read(address: int, length: int) -> bytes:
+        nonlocal done
+        data = guest.memory.read(address, length)
+        done += length
+        guest.progress("reading RAM", done, total)
+        return data
+
+    return read
+
+
+def _kernel_order(guest: Guest, orders: Sequence[str | None]) -> str:
+    """The guest's byte order: its kernel image's, else that of most vCPUs (firmware is big-endian)."""
+    if guest.symbols is not None:
+        return guest.symbols.byte_order
+    known = [order for order in orders if order]
+    return max(known, key=known.count) if known else "big"
+
+
+def vmcoreinfo(guest: Guest) -> bytes | None:
+    """The guest kernel's VMCOREINFO text, by its symbols ``vmcoreinfo_data`` and ``vmcoreinfo_size``; None without.
+
+    ``vmcoreinfo_data`` is a pointer to the text and ``vmcoreinfo_size`` its length (Linux 6.1 ``kernel/crash_core.c``).
+    """
+    if guest.symbols is None:
+        return None
+    order = guest.symbols.byte_order
+    try:
+        pointer, size = (
+            int.from_bytes(guest.memory.read(guest.symbols.address(name) & REAL_MODE_MASK, 8), order)
+            for name in ("vmcoreinfo_data", "vmcoreinfo_size")
+        )
+        if not 0 < size <= PAGE * 16:
+            return None
+        text = guest.memory.read(pointer & REAL_MODE_MASK, size)
+    except (MemoryReadError, UnknownSymbol):
+        return None
+    return text if text.startswith(b"OSRELEASE=") else None

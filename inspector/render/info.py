@@ -1,0 +1,48 @@
+"""The answer of ``info``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from inspector.commands.info import Info
+from inspector.render.style import Style, safe, size_text
+
+
+def text(result: Info, style: Style) -> Iterator[str]:
+    """Lines for a person."""
+    traffic = result.traffic
+    rows = [
+        ("target", f"{result.target} ({result.state})"),
+        ("read through", result.source),
+        ("RAM", size_text(result.ram)),
+        ("vCPUs", f"{len(result.cpus)}, following {result.cpu}"),
+        ("roots", result.roots),
+        ("symbols", result.symbols or "none; --vmlinux FILE gives them"),
+        *((name.replace("_", " "), str(value)) for name, value in result.machine.items()),
+        ("reads", f"{traffic.reads} of {traffic.bytes} bytes in all; {traffic.refused} refused by the RAM map"),
+    ]
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        lines = style.wrap(safe(value), " " * (width + 2)) or [""]
+        yield f"{style('name', f'{safe(name):<{width}}')}  {lines[0].strip()}"
+        yield from lines[1:]
+
+
+def objects(result: Info) -> Iterator[dict[str, Any]]:
+    """What JSON lines are made of."""
+    yield {
+        "target": result.target,
+        "state": result.state,
+        "source": result.source,
+        "machine": dict(result.machine),
+        "ram": result.ram,
+        "cpus": list(result.cpus),
+        "cpu": result.cpu,
+        "roots": result.roots,
+        "symbols": result.symbols,
+        "epoch": result.epoch,
+        "reads": result.traffic.reads,
+        "bytes_read": result.traffic.bytes,
+        "refused": result.traffic.refused,
+    }

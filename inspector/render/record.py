@@ -1,0 +1,37 @@
+"""The answer of ``record``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from inspector.commands.record import Recorded
+from inspector.render.style import Style, size_text
+
+
+def text(result: Recorded, style: Style) -> Iterator[str]:
+    """Lines for a person."""
+    done = result.summary
+    yield (
+        f"{style('good', done.path)}: {done.file_size} bytes; {size_text(done.captured)} of {size_text(result.ram)} "
+        f"RAM in {done.runs} run{'' if done.runs == 1 else 's'}, {done.cpus} vCPU{'' if done.cpus == 1 else 's'}"
+    )
+    if done.unreadable:
+        yield style("warn", f"  {done.unreadable} bytes that were asked for could not be read")
+    if result.changing:
+        yield style("warn", "  the guest was running: its tables may have changed meanwhile")
+
+
+def objects(result: Recorded) -> Iterator[dict[str, Any]]:
+    """What JSON lines are made of."""
+    done = result.summary
+    yield {
+        "path": done.path,
+        "file_size": done.file_size,
+        "runs": done.runs,
+        "captured": done.captured,
+        "unreadable": done.unreadable,
+        "ram": result.ram,
+        "cpus": done.cpus,
+        "changing": result.changing,
+    }
