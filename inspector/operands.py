@@ -100,7 +100,7 @@ _APPLY: Mapping[str, Callable[[int, int], int]] = MappingProxyType(
     {
         "*": lambda a, b: a * b,
         "+": lambda a, b: a + b,
-        "-": lambda a, b: a - b,
+        "-": lambda a, b: a - b if a - b >= -MODULUS else (a - b) % MODULUS - MODULUS,
         "<<": lambda a, b: a << b,
         ">>": lambda a, b: a % MODULUS >> b,
         "&": lambda a, b: a & b,
@@ -113,7 +113,7 @@ _APPLY: Mapping[str, Callable[[int, int], int]] = MappingProxyType(
 class _Parser:
     """One operand, from ``start`` to ``end`` of ``text``, by precedence climbing.
 
-    Values are whole numbers between -2**64 and 2**64 until the end: so ``$r1 + -8`` needs no wrapping in between."""
+    Values are whole numbers from -2**64 up to 2**64-1 until the end: so ``$r1 + -8`` needs no wrapping in between."""
 
     def __init__(self, text: str, start: int, end: int, lookup: Resolver) -> None:
         self.text, self.at, self.end, self.lookup = text, start, end, lookup
@@ -182,10 +182,8 @@ class _Parser:
         if token == "(":
             value = self.operation(0, depth + 1)
             if self.token != ")":
-                missing = (
-                    "it ends early: a ')' is missing" if not self.kind else f"a ')' is missing before {self.token!r}"
-                )
-                self.fail(missing)
+                before = f" before {self.token!r}" if self.kind else ": it ends early"
+                self.fail(f"a ')' is missing{before}")
             self.advance()
             return value
         if token == "-":
@@ -215,7 +213,7 @@ class _Parser:
 
     def fitting(self, value: int, position: int) -> int:
         """``value``, if it fits. Raises ExpressionError."""
-        if not -MODULUS < value < MODULUS:
+        if not -MODULUS <= value < MODULUS:
             size = abs(value).bit_length()
             shown = f"{value:#x}" if size <= 128 else "a part of it"
             _fail(self.text, position, f"{shown} has {size} bits, and an address has 64; give a smaller value")
