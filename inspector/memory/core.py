@@ -1,7 +1,8 @@
 """RAM out of an ELF core: a snapshot of ours, QEMU's dump-guest-memory, a vmcore.
 
-Bytes are served straight from the file's map, a run found by bisection. What is not there is told
-apart: a piece that could not be read when the core was recorded, and one that was left out.
+Bytes are served straight from the file's map, a run found by bisection; runs known to be zero need no
+bytes in the file. What is not there is told apart: a piece that could not be read when the core was
+recorded, and one that was left out.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ what was recorded. True once all of that run has been checked, and it need not b
 
 
 class CoreMemory:
-    """The captured runs of a core (a MemorySource). ``unreadable`` are (address, size) that refused when recorded."""
+    """The captured runs of a core (a MemorySource).
+
+    ``unreadable`` are (address, size) that refused when recorded, ``zeros`` those known to be zero."""
 
     cheap = True
 
@@ -30,6 +33,7 @@ class CoreMemory:
         core: Core,
         *,
         unreadable: Iterable[tuple[int, int]] = (),
+        zeros: Iterable[tuple[int, int]] = (),
         check: Check | None = None,
         description: str = "an ELF core",
     ) -> None:
@@ -44,8 +48,10 @@ class CoreMemory:
         self._unchecked = bytearray([check is not None]) * len(held)
         self._shifts = [s.offset - s.address for s in held]
         # RamMap sorts and joins them, and finds one in O(log n).
+        self._zeros = RamMap(Range(address, size) for address, size in zeros)
         self._unreadable = RamMap(Range(address, size) for address, size in unreadable)
-        self._bad_starts = [start for start, _ in self._unreadable.spans()]
+        spans = (*zip(self._starts, self._ends, strict=True), *self._zeros.spans(), *self._unreadable.spans())
+        self._edges = sorted(start for start, _ in spans)
         self._closed = False
 
     def read(self, address: int, length: int) -> bytes:
@@ -61,33 +67,35 @@ class CoreMemory:
         return self._read_across(address, length)
 
     def _read_across(self, address: int, length: int) -> bytes:
-        """The same where it is in more than one run, or not there at all."""
+        """The same where it is in more than one run, known to be zero, or not there at all."""
         if self._closed:
             raise TargetLost("the snapshot was closed; open it again")
         end = address + length
         pieces: list[tuple[int, int]] = []
         while address < end:  # whatever is missing is found before anything is copied
             at = bisect_right(self._starts, address) - 1
-            if at < 0 or address >= self._ends[at]:
-                raise self._missing(address, end)
-            stop = min(end, self._ends[at])
-            pieces.append((address, stop - address))
+            if at >= 0 and address < self._ends[at]:
+                stop = min(end, self._ends[at])
+                pieces.append((address, stop - address))
+            else:
+                blank = self._zeros.span(address)
+                if blank is None:
+                    raise self._missing(address, end)
+                stop = min(end, blank[1])
+                pieces.append((-1, stop - address))
             address = stop
-        return b"".join(self.read(start, size) for start, size in pieces)
+        return b"".join(bytes(size) if start < 0 else self.read(start, size) for start, size in pieces)
 
     def _missing(self, address: int, end: int) -> MemoryReadError:
-        """Why ``address`` is not there; its length reaches to the next captured byte, at most to ``end``."""
-        after = bisect_right(self._starts, address)
-        if after < len(self._starts):
-            end = min(end, self._starts[after])
+        """Why ``address`` is not there; its length reaches to where something else begins, at most to ``end``."""
+        after = bisect_right(self._edges, address)
+        if after < len(self._edges):
+            end = min(end, self._edges[after])
         span = self._unreadable.span(address)
         if span is not None:
             return Unreadable(
                 address, min(end, span[1]) - address, "it is RAM that could not be read when this was recorded"
             )
-        bad = bisect_right(self._bad_starts, address)
-        if bad < len(self._bad_starts):
-            end = min(end, self._bad_starts[bad])
         return NotCaptured(address, end - address)
 
     def close(self) -> None:

@@ -14,13 +14,15 @@ The JSON: ::
      "machine": {"qemu": "7.2.22", ...},
      "cpus": [{"cpu": 0, "byte_order": "little", "registers": {"pid": "0x4", ...}}],
      "ram": [["0x0", 1073741824, "ppc_spapr.ram"]],
+     "zeros": [["0x3e010000", 16711680]],
      "unreadable": [["0x1000", 4096]],
      "roots": {"process_table": "0x800000003e00000c", "how": "...", "sure": "..."},
      "block": 4194304,
      "runs": [["0x2740000", 65536, ["<SHA-256 of each block>", ...]]]}
 
-``ram`` is what is RAM, ``runs`` what was captured of it, ``unreadable`` what was asked for and refused; RAM that is in
-neither was not asked for. Everything here may come from a stranger and is checked; strings are made safe to print.
+``ram`` is what is RAM, ``runs`` what was captured of it, ``zeros`` what was captured and holds
+nothing but zeros (a PT_LOAD without bytes in the file), ``unreadable`` what was asked for and refused; RAM that is in
+none of them was not asked for. Everything here may come from a stranger and is checked; strings are made safe to print.
 """
 
 from __future__ import annotations
@@ -84,6 +86,7 @@ class Manifest:
     machine: Mapping[str, Any] = field(default_factory=dict)
     cpus: tuple[CpuRecord, ...] | None = None
     ram: tuple[Range, ...] | None = None
+    zeros: tuple[tuple[int, int], ...] = ()
     unreadable: tuple[tuple[int, int], ...] = ()
     roots: RootsRecord | None = None
     block: int = LEAST_BLOCK
@@ -113,6 +116,7 @@ def encode(manifest: Manifest) -> bytes:
         document["cpus"] = [_cpu_document(cpu) for cpu in manifest.cpus]
     if manifest.ram is not None:
         document["ram"] = [[hex(r.start), r.size, r.name] for r in manifest.ram]
+    document["zeros"] = [[hex(address), size] for address, size in manifest.zeros]
     document["unreadable"] = [[hex(address), size] for address, size in manifest.unreadable]
     if manifest.roots is not None:
         roots = manifest.roots
@@ -121,7 +125,7 @@ def encode(manifest: Manifest) -> bytes:
     if manifest.runs is not None:
         document["block"] = manifest.block
         document["runs"] = [[hex(run.address), run.size, list(run.digests)] for run in manifest.runs]
-    raw = json.dumps(document, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+    raw = json.dumps(document, separators=(",", ":"), default=str).encode()
     return sha256(raw).hexdigest().encode() + b"\n" + raw
 
 
@@ -183,6 +187,7 @@ def _from_document(document: object) -> Manifest:
         machine=jsonsafe.plain(machine),
         cpus=_cpus(document["cpus"]) if "cpus" in document else None,
         ram=_ram(document["ram"]) if "ram" in document else None,
+        zeros=tuple(_span(row) for row in _rows(document, "zeros", jsonsafe.MAX_BRACKETS)),
         unreadable=tuple(_span(row) for row in _rows(document, "unreadable", MAX_RANGES)),
         roots=_roots(document["roots"]) if "roots" in document else None,
         block=block,

@@ -44,9 +44,12 @@ class Checksums:
 
     def __init__(self, file: FileBytes, core: Core, manifest: Manifest) -> None:
         runs = sorted(manifest.runs or (), key=lambda r: r.address)
-        held = [s for s in core.segments if s.size]
-        if [(s.address, s.file_size) for s in held] != [(r.address, r.size) for r in runs] or any(
-            s.file_size != s.size for s in held
+        held = [s for s in core.segments if s.file_size]
+        blank = [(s.address, s.size) for s in core.segments if not s.file_size]
+        if (
+            [(s.address, s.file_size) for s in held] != [(r.address, r.size) for r in runs]
+            or any(s.file_size != s.size for s in held)
+            or blank != sorted(manifest.zeros)
         ):
             raise FormatError(file.path, "its headers and its manifest tell of different RAM; get the file again")
         self._file = file
@@ -128,7 +131,9 @@ def _from_file(file: FileBytes) -> OpenedCore:
             raise FormatError(
                 path, f"it holds RAM at {segment.address:#x}, where its manifest says there is none; get the file again"
             )
-    memory = CoreMemory(file, core, unreadable=manifest.unreadable, check=check, description="a snapshot")
+    memory = CoreMemory(
+        file, core, unreadable=manifest.unreadable, zeros=manifest.zeros, check=check, description="a snapshot"
+    )
     known = manifest.cpus if manifest.cpus is not None else tuple(cpus)
     return OpenedCore(
         memory, ram, known, manifest.byte_order or core.byte_order, manifest, vmcoreinfo, check is not None

@@ -57,15 +57,17 @@ def run_of(address: int, data: bytes) -> Run:
 class Recording:
     """Everything that a snapshot holds.
 
-    ``byte_order`` is the guest's, 'little' or 'big'. ``unreadable`` are (address, size) of RAM that
-    refused to be read. ``linear_base`` is where Linux's linear map begins (0xc000000000000000), or
-    None where there is no such map. ``recorded_at`` is a UTC time in ISO 8601. ``machine`` holds
-    JSON values: versions, machine type, whatever helps to know where it comes from."""
+    ``byte_order`` is the guest's, 'little' or 'big'. ``zeros`` are (address, size) of RAM that is known
+    to be all zeros, and takes no room; ``unreadable`` of RAM that refused to be read. ``linear_base`` is
+    where Linux's linear map begins (0xc000000000000000), or None where there is no such map.
+    ``recorded_at`` is a UTC time in ISO 8601. ``machine`` holds JSON values: versions, machine type,
+    whatever helps to know where it comes from."""
 
     byte_order: str
     runs: Sequence[Run]
     ram: Sequence[Range]
     cpus: Sequence[CpuRecord]
+    zeros: Sequence[tuple[int, int]] = ()
     unreadable: Sequence[tuple[int, int]] = ()
     roots: RootsRecord | None = None
     machine: Mapping[str, Any] = field(default_factory=dict)
@@ -76,11 +78,16 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One PT_LOAD to be: runs that touch, joined."""
+    """One PT_LOAD to be: runs that touch, joined; or zeros, which have no ``parts`` and no bytes in the file."""
 
     address: int
     size: int
     parts: tuple[Run, ...]
+
+    @property
+    def file_size(self) -> int:
+        """Bytes that it takes in the file."""
+        return self.size if self.parts else 0
 
     def chunks(self) -> Iterator[bytes]:
         """Its bytes, at most CHUNK at a time."""
@@ -92,20 +99,22 @@ class Piece:
                 at += length
 
 
-def join(runs: Iterable[Run], ram: RamMap) -> list[Piece]:
-    """The pieces that ``runs`` make, sorted. Raises RecordError for runs that overlap or are not RAM."""
+def join(runs: Iterable[Run], zeros: Iterable[tuple[int, int]], ram: RamMap) -> list[Piece]:
+    """The pieces that ``runs`` and ``zeros`` make, sorted. Raises RecordError where they overlap or are not RAM."""
+    blank = b""
+    everything = [*runs, *(Run(address, size, blank) for address, size in zeros)]
     groups: list[list[Run]] = []
-    for run in sorted((r for r in runs if r.size > 0), key=lambda r: r.address):
+    for run in sorted((r for r in everything if r.size > 0), key=lambda r: r.address):
         if not ram.covers(run.address, run.size):
             raise RecordError(f"{run.size:#x} bytes at {run.address:#x} are not all RAM; 'ram' lists what is")
         end = groups[-1][-1].end if groups else -1
         if run.address < end:
             raise RecordError(f"two runs to record overlap at {run.address:#x}; give each address once")
-        if run.address == end:
+        if run.address == end and (run.data == blank) == (groups[-1][-1].data == blank):
             groups[-1].append(run)
         else:
             groups.append([run])
-    return [Piece(g[0].address, g[-1].end - g[0].address, tuple(g)) for g in groups]
+    return [Piece(g[0].address, g[-1].end - g[0].address, () if g[0].data == blank else tuple(g)) for g in groups]
 
 
 def without_refused(recording: Recording) -> Recording:

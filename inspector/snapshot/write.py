@@ -31,12 +31,14 @@ NO_DIGEST = "0" * manifests.DIGEST_HEX
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What was written: ``file_size`` bytes on the disk; ``captured`` and ``unreadable`` bytes of the guest's RAM."""
+    """What was written: ``file_size`` bytes on the disk; of the guest's RAM ``captured`` bytes, of which ``zeros``
+    are known to be zero and take no room, and ``unreadable`` that refused."""
 
     path: str
     file_size: int
     runs: int
     captured: int
+    zeros: int
     unreadable: int
     cpus: int
 
@@ -68,7 +70,8 @@ def _write(path: str, recording: Recording, force: bool) -> Summary:
         size = out.finish()
     captured = sum(piece.size for piece in layout.pieces)
     unreadable = sum(length for _, length in recording.unreadable)
-    return Summary(path, size, len(layout.pieces), captured, unreadable, len(recording.cpus))
+    zeros = sum(piece.size - piece.file_size for piece in layout.pieces)
+    return Summary(path, size, len(layout.pieces), captured, zeros, unreadable, len(recording.cpus))
 
 
 class Layout:
@@ -79,8 +82,8 @@ class Layout:
             raise RecordError(f"{path} was not written: byte order {recording.byte_order!r} is not 'little' or 'big'")
         self.recording = recording
         self.order = "<" if recording.byte_order == "little" else ">"
-        self.pieces: list[Piece] = join(recording.runs, RamMap(recording.ram))
-        total = sum(piece.size for piece in self.pieces)
+        self.pieces: list[Piece] = join(recording.runs, recording.zeros, RamMap(recording.ram))
+        total = sum(piece.file_size for piece in self.pieces)
         self._manifest = _manifest(recording, self.pieces, block_for(total))
         encoded = manifests.encode(self._manifest)
         if len(encoded) > MAX_BYTES or len(self.pieces) * 2 > MAX_BRACKETS:
@@ -96,7 +99,7 @@ class Layout:
         at = self._lead = _aligned(lead, ALIGN)
         for piece in self.pieces:
             self._offsets.append(at)
-            at = _aligned(at + piece.size, ALIGN)
+            at = _aligned(at + piece.file_size, ALIGN)
         self._notes_at = at
         self._notes_size = len(self._notes(encoded))
 
@@ -107,6 +110,8 @@ class Layout:
         yield self._headers()
         records = []
         for piece in self.pieces:
+            if not piece.parts:
+                continue
             digests: list[str] = []
             block, room = sha256(), self._manifest.block
             for chunk in piece.chunks():
@@ -158,7 +163,7 @@ class Layout:
         for piece, offset in zip(self.pieces, self._offsets, strict=True):
             mapped = base is not None and piece.address + piece.size <= LINEAR_LIMIT
             vaddr = (base or 0) + piece.address if mapped else 0
-            out.append(header.pack(elf.PT_LOAD, PF_RWX, offset, vaddr, piece.address, piece.size, piece.size, 1))
+            out.append(header.pack(elf.PT_LOAD, PF_RWX, offset, vaddr, piece.address, piece.file_size, piece.size, 1))
         if many:
             # gABI: sh_info of section header 0 counts what e_phnum cannot.
             out.append(struct.pack(self.order + "IIQQQQIIQQ", 0, 0, 0, 0, 0, 0, 0, self._phnum, 0, 0))
@@ -184,10 +189,11 @@ def _manifest(recording: Recording, pieces: list[Piece], block: int) -> Manifest
         machine=recording.machine,
         cpus=tuple(recording.cpus),
         ram=tuple(recording.ram),
+        zeros=tuple((p.address, p.size) for p in pieces if not p.parts),
         unreadable=tuple(recording.unreadable),
         roots=recording.roots,
         block=block,
-        runs=tuple(RunRecord(p.address, p.size, (NO_DIGEST,) * -(-p.size // block)) for p in pieces),
+        runs=tuple(RunRecord(p.address, p.size, (NO_DIGEST,) * -(-p.size // block)) for p in pieces if p.parts),
     )
 
 
