@@ -1,0 +1,77 @@
+"""Record the guests in ``fixtures/``: what scripts/record-fixtures runs.
+
+Of each kind: a snapshot (page tables and registers, no code), what QEMU itself said of where some thousand addresses
+go at that very moment, and a note of how it was made. The demo guest of the package is the POWER9 pseries one.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import inspector
+from inspector.guest import Guest
+from inspector.opening import DEMO_FILE
+from inspector.recording import recording_of
+from inspector.snapshot.write import Summary, write_snapshot
+from scripts.guests import Machine
+from scripts.oracle import addresses, gva2gpa
+
+KINDS = ("pseries-p9", "pseries-p10", "powernv9", "pseries-firmware")
+DEMO_KIND = "pseries-p9"
+ADDRESSES = 1500
+
+
+def main(words: Sequence[str]) -> int:
+    """Record the kinds named, or all of them."""
+    root, kinds = Path(words[0]), words[1:] or KINDS
+    for kind in kinds:
+        print(f"recording {kind}", file=sys.stderr)
+        with Machine(kind) as machine:
+            machine.wait_ready()
+            record(machine, root / "fixtures", kind)
+        if kind == DEMO_KIND:
+            shutil.copy(root / "fixtures" / f"{kind}.core.gz", root / "inspector" / "demo" / DEMO_FILE)
+    return 0
+
+
+def record(machine: Machine, folder: Path, kind: str) -> None:
+    """One kind's three files."""
+    vmlinux = str(machine.vmlinux) if machine.kind.linux else None
+    with inspector.open_target(machine.target, ram=str(machine.ram_file), vmlinux=vmlinux) as guest:
+        path = folder / f"{kind}.core.gz"
+        summary = write_snapshot(str(path), recording_of(guest), force=True)
+        with gzip.GzipFile(folder / f"{kind}.oracle.gz", "wb", mtime=0) as oracle:
+            for cpu in guest.target.cpus:
+                for ea in addresses(guest, ADDRESSES, seed=cpu):
+                    said = gva2gpa(machine, ea, cpu)
+                    oracle.write(f"{cpu} {ea:#x} {'-' if said is None else hex(said)}\n".encode())
+        (folder / f"{kind}.txt").write_text(note(machine, guest, summary, kind))
+
+
+def note(machine: Machine, guest: Guest, summary: Summary, kind: str) -> str:
+    """How it was made."""
+    words = [word.replace(str(machine.directory), "FOLDER") for word in machine.command[1:]]
+    if machine.kind.linux:
+        words = [word.replace(str(machine.vmlinux), "VMLINUX") for word in words]
+    lines = [
+        f"{kind}: {machine.kind.what}",
+        "",
+        f"Recorded by scripts/record-fixtures {kind}",
+        f"with {machine.kind.emulator} {' '.join(words)}",
+        *(f"{name}: {value}" for name, value in guest.target.machine.items()),
+        f"roots: {guest.roots.explanation} ({guest.roots.how or 'none'})",
+        f"{summary.captured} bytes of page tables of {guest.memory.ram.total} of RAM, {summary.cpus} vCPUs",
+        "",
+        f"{kind}.core.gz holds the page tables and registers, no code.",
+        f"{kind}.oracle.gz holds QEMU's own answers: vCPU, effective address, and where its monitor's",
+        "gva2gpa said that it goes ('-': nowhere), asked at the moment of the recording.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
