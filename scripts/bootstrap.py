@@ -46,7 +46,7 @@ def install(root: Path, stamp: str, extra: str) -> int:
             return say(f"{sys.executable} -m venv ended with status {made.returncode}; see what it said above")
     say("installing the project into it" + (f" with its {extra!r} extra" if extra else ""))
     target = f"{root}[{extra}]" if extra else str(root)
-    pip = [str(venv / "bin/python"), "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+    pip = [str(venv / "bin/python"), "-m", "pip", "install", "-qq", "--no-input", "--disable-pip-version-check"]
     installed = subprocess.run([*pip, "--editable", target], stdin=subprocess.DEVNULL, timeout=LIMIT, check=False)
     if installed.returncode:
         return say("pip could not install the project; see what it said above, and try again where the network is")

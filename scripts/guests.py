@@ -215,11 +215,11 @@ class Machine:
             raise self._died()
         return self._qmp.execute(command, arguments)
 
-    def hmp(self, line: str) -> str:
-        """What QEMU's human monitor prints for ``line``."""
+    def hmp(self, line: str, *, cpu: int | None = None) -> str:
+        """What QEMU's human monitor prints for ``line``, asked of vCPU ``cpu`` (the first)."""
         if not self.alive or self._qmp is None:
             raise self._died()
-        return self._qmp.hmp(line)
+        return self._qmp.hmp(line, cpu=cpu)
 
     @property
     def status(self) -> str:

@@ -12,6 +12,7 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from inspector.errors import InspectorError, UsageError
+from scripts.guestpackages import guest_files
 from scripts.guests import Machine
 from scripts.kinds import KINDS
 from scripts.system import ensure, suite_tools
@@ -27,7 +28,8 @@ def main(words: list[str]) -> int:
     try:
         kind, words = chosen(words)
         ensure(suite_tools(), say)
-        with Machine(kind) as machine:
+        files = guest_files(say) if KINDS[kind].linux else None
+        with Machine(kind, files=files) as machine:
             return attach(machine, words)
     except KeyboardInterrupt:
         say("stopped before the guest was ready")

@@ -56,9 +56,10 @@ class Qmp:
             if "error" in message:
                 raise ProtocolError(f"QEMU refused {command!r}: {message['error'].get('desc')}; check its arguments")
 
-    def hmp(self, line: str, *, timeout: float = 30.0) -> str:
-        """What the human monitor prints for ``line``, with plain newlines."""
-        text = self.execute("human-monitor-command", {"command-line": line}, timeout=timeout)
+    def hmp(self, line: str, *, cpu: int | None = None, timeout: float = 30.0) -> str:
+        """What the human monitor prints for ``line``, with plain newlines; ``cpu`` is the vCPU it is asked of."""
+        arguments: dict[str, Any] = {"command-line": line} | ({} if cpu is None else {"cpu-index": cpu})
+        text = self.execute("human-monitor-command", arguments, timeout=timeout)
         return str(text).replace("\r\n", "\n")
 
     def _message(self, deadline: float) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def ensure(tools: Iterable[Tool], say: Say = lambda _: None) -> None:
     packages = [package for wanted, _ in missing for package in wanted.packages]
     prefix = root_prefix()
     if prefix is None or shutil.which("apt-get") is None:
-        raise ToolMissing(names, install_line(packages))
+        raise ToolMissing(f"what provides {names}", install_line(packages))
     say(f"installing {' '.join(packages)}")
     install(packages, prefix)
     if still := absent(tools):

@@ -56,6 +56,13 @@ def test_firmware_stands_still_big_endian_with_its_mmu_off(guest: Machine) -> No
         _ = guest.vmlinux
 
 
+def test_the_monitor_is_asked_of_one_vcpu(guest: Machine) -> None:
+    guest.pause()
+    stacks = {guest.hmp("p/x $r1", cpu=cpu) for cpu in range(guest.kind.cpus)}
+    assert len(stacks) == guest.kind.cpus, "each vCPU has a stack of its own"
+    guest.cont()
+
+
 @pytest.mark.guests("pseries-reset", "ppc32")
 def test_a_guest_before_its_first_instruction(guest: Machine) -> None:
     assert guest.status == "prelaunch"
