@@ -36,7 +36,8 @@ def encoded_rights(leaf: int) -> Rights:
 
 
 def process_rights(leaf: int, context: Context) -> Rights:
-    """What a process-scoped leaf grants to this vCPU as it is. Unknown AMR and IAMR count as open."""
+    """What a process-scoped leaf grants to this vCPU as it is. Unknown AMR and IAMR count as open: see
+    :func:`unknown_keys`."""
     granted = encoded_rights(leaf)
     if context.problem_state:
         return NO_RIGHTS if leaf & PTE_PRIVILEGED else granted
@@ -44,6 +45,20 @@ def process_rights(leaf: int, context: Context) -> Rights:
         return granted
     amr, iamr = context.amr or 0, context.iamr or 0
     return granted & Rights(not amr & AMR_NO_READ, not amr & AMR_NO_WRITE, not iamr & IAMR_NO_EXECUTE)
+
+
+def unknown_keys(leaf: int, context: Context) -> str | None:
+    """A sentence on what was assumed where rights through ``leaf`` hang on an AMR or IAMR that is not known."""
+    if context.problem_state or leaf & PTE_PRIVILEGED:
+        return None
+    names = [name for name, value in (("AMR", context.amr), ("IAMR", context.iamr)) if value is None]
+    if not names:
+        return None
+    verb = "are" if len(names) > 1 else "is"
+    return (
+        f"{' and '.join(names)} {verb} not known: key 0 is assumed open, and a kernel that shuts it (Linux's KUAP and "
+        "KUEP) has fewer rights on this user page"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from inspector.errors import MemoryReadError, UsageError
+from inspector.radix.access import unknown_keys
 from inspector.radix.address import Context
 from inspector.radix.bits import (
     AMR_NO_READ,
@@ -169,7 +170,14 @@ def translate(read: ReadWord, context: Context, ea: int, which: Variant = _SEED)
         rights=_rights(leaf, context),
         leaf=leaf,
         steps=tuple(steps),
+        notes=_assumptions(leaf, context),
     )
+
+
+def _assumptions(leaf: int, context: Context) -> tuple[str, ...]:
+    """What the rights took for granted because a register is not known."""
+    state = "MSR is not known: privileged state is assumed" if context.msr is None else None
+    return tuple(note for note in (state, unknown_keys(leaf, context)) if note)
 
 
 def _effective_pid(context: Context, ea: int) -> int:

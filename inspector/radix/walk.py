@@ -11,7 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from inspector.errors import MemoryReadError, Unreadable
-from inspector.radix.access import Denial, deny, encoded_rights, interrupt_for, process_rights, segment_interrupt
+from inspector.radix.access import (
+    Denial,
+    deny,
+    encoded_rights,
+    interrupt_for,
+    process_rights,
+    segment_interrupt,
+    unknown_keys,
+)
 from inspector.radix.address import Context, Qualified, in_range, quadrant, qualify
 from inspector.radix.bits import (
     DSISR_BADCONFIG,
@@ -327,6 +335,9 @@ class _Walk:
             f"the process-table entry of PID {qualified.pid}",
             nested if qualified.lpid else None,
         )
+        keys = unknown_keys(leaf.entry, self.context)
+        if keys:
+            self.note(keys)
         if self.access:
             self.refuse(deny(leaf.entry, self.access, self.context), 1)
             self.reference_and_change(leaf.entry)

@@ -181,17 +181,14 @@ def _partitioned(rng: Random, kind: str, shifts: list[int], context: Context) ->
     return World(memory, replace(context, msr=msr, lpidr=lpid, ptcr=partitions | pats), eas)
 
 
-@st.composite
-def worlds(draw: st.DrawFn, kinds: tuple[str, ...] = KINDS) -> World:
-    """A world with one to three pages in it, and up to three things wrong with it."""
-    rng = Random(draw(st.integers(0, 1 << 32)))
-    kind = draw(st.sampled_from(kinds))
-    shifts = draw(st.lists(st.sampled_from(SHIFTS), min_size=1, max_size=3))
-    relocation = draw(st.integers(0, 7)) != 7
-    damages = draw(st.lists(st.sampled_from((*DAMAGES, "register")), max_size=3))
+THINGS_WRONG = (*DAMAGES, "register", "register", "register")
+
+
+def build(rng: Random, kind: str, shifts: list[int], relocation: bool, wrong: list[str]) -> World:
+    """A world of this kind with pages of these sizes in it, and these things wrong with it."""
     context = _context(rng, relocation)
     world = _flat(rng, shifts, context) if kind == "flat" else _partitioned(rng, kind, shifts, context)
-    for name in damages:
+    for name in wrong:
         if name == "register":
             world.context = _wrong_register(rng, world.context)
             continue
@@ -201,12 +198,30 @@ def worlds(draw: st.DrawFn, kinds: tuple[str, ...] = KINDS) -> World:
     return world
 
 
+@st.composite
+def worlds(draw: st.DrawFn, kinds: tuple[str, ...] = KINDS) -> World:
+    """A world with one to three pages in it, and up to three things wrong with it."""
+    return build(
+        Random(draw(st.integers(0, 1 << 32))),
+        draw(st.sampled_from(kinds)),
+        draw(st.lists(st.sampled_from(SHIFTS), min_size=1, max_size=3)),
+        draw(st.integers(0, 7)) != 7,
+        draw(st.lists(st.sampled_from(THINGS_WRONG), max_size=3)),
+    )
+
+
+def random_world(rng: Random) -> World:
+    """The same without hypothesis: what a census of them is taken from."""
+    wrong = [rng.choice(THINGS_WRONG) for _ in range(rng.randrange(4))]
+    return build(rng, rng.choice(KINDS), rng.choices(SHIFTS, k=rng.randrange(1, 4)), bool(rng.randrange(8)), wrong)
+
+
 def _wrong_register(rng: Random, context: Context) -> Context:
     which = rng.choice(("pid", "lpidr", "table", "table"))
     if which == "pid":
         return replace(context, pid=rng.choice((256, 4096, rng.getrandbits(32))))
     if which == "lpidr" and not context.flat:
-        return replace(context, lpidr=rng.choice((0, 0, 1, 4095, 4096)))
+        return replace(context, lpidr=rng.choice((0, 1, 4096, 4096)))
     if context.flat:
         assert context.process_table is not None
         return replace(context, process_table=context.process_table ^ 1 << rng.choice((0, 2, 4, 12, 14, 20, 40, 63)))
