@@ -1,0 +1,223 @@
+"""How fast it is where a person waits: each figure beside its floor, measured in the same run.
+
+    scripts/bench [--json] [NAME…]
+
+A floor is what the machine itself costs for the same work: a bare socket to the same stub, a bare Python. The bound is
+the ratio that was promised; nothing here passes or fails, it tells."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+
+import inspector
+from inspector.guest import Guest
+from inspector.memory.physical import MemorySource
+from inspector.radix.walk import translate
+from scripts.guests import Machine
+from scripts.oracle import addresses
+from scripts.stubsocket import StubSocket
+
+ROUNDS = 7
+KERNEL = 0xC000_0000_0000_0000
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure and its floor, in ``unit``; ``ratio`` is figure to floor, and ``bound`` what it should not pass
+    (``least``: should reach)."""
+
+    name: str
+    what: str
+    figure: float
+    floor: float
+    unit: str
+    bound: float
+    least: bool = False
+    floor_is: str = "bare socket"
+    besides: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def ratio(self) -> float:
+        """Figure to floor."""
+        return self.figure / self.floor
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is within its bound."""
+        return self.ratio >= self.bound if self.least else self.ratio <= self.bound
+
+
+def median_time(work: Callable[[], object], times: int) -> float:
+    """Median seconds of one call."""
+    took = []
+    for _ in range(times):
+        start = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - start)
+    return statistics.median(took)
+
+
+class Spy:
+    """A source that counts what is asked of it."""
+
+    def __init__(self, source: MemorySource) -> None:
+        self.source = source
+        self.asked: list[tuple[int, int]] = []
+
+    @property
+    def description(self) -> str:
+        return self.source.description
+
+    @property
+    def cheap(self) -> bool:
+        return self.source.cheap
+
+    def read(self, address: int, length: int) -> bytes:
+        self.asked.append((address, length))
+        return self.source.read(address, length)
+
+
+def bridge(machine: Machine) -> Iterator[Figure]:
+    """The bridge against a bare socket to the same stub, turn by turn."""
+    small: list[tuple[float, float]] = []
+    cold: list[tuple[float, float]] = []
+    bulk: list[tuple[float, float]] = []
+    with inspector.open_target(machine.target) as guest:
+        counted = _thousand(guest)
+    for _ in range(ROUNDS):
+        with inspector.open_target(machine.target) as guest:
+            one, mib = _reads(guest.target.source.read)
+            ours, reads = _cold(guest)
+        with StubSocket(machine.gdb_address) as stub:
+            floor, floor_mib = _reads(stub.read)
+            same = median_time(partial(_repeat, stub, reads), 100)
+        small.append((one, floor))
+        cold.append((ours, same))
+        bulk.append((1 / mib, 1 / floor_mib))
+    yield Figure("small-read", "one 8-byte read over the bridge", *_middle(small, 1e6), "us", 3)
+    yield Figure("cold-xlate", f"a cold xlate ({len(reads)} reads)", *_middle(cold, 1e6), "us", 3)
+    yield Figure("bulk-read", "a 1 MiB read", *_middle(bulk, 1), "MiB/s", 0.3, least=True)
+    yield Figure(
+        "thousand",
+        "fetches for 1,000 addresses, to distinct table parts",
+        counted["fetches"],
+        counted["distinct"],
+        "fetches",
+        1,
+        floor_is="each once",
+        besides=counted,
+    )
+
+
+def _middle(pairs: Sequence[tuple[float, float]], scale: float) -> tuple[float, float]:
+    """The pair whose ratio is the median of all pairs'."""
+    ours, floor = sorted(pairs, key=lambda pair: pair[0] / pair[1])[len(pairs) // 2]
+    return ours * scale, floor * scale
+
+
+def _reads(read: Callable[[int, int], bytes]) -> tuple[float, float]:
+    """Median seconds of 8 bytes and of 1 MiB."""
+    return median_time(lambda: read(0x274_0000, 8), 300), median_time(lambda: read(0, 1 << 20), 5)
+
+
+def _repeat(stub: StubSocket, reads: Sequence[tuple[int, int]]) -> None:
+    for address, length in reads:
+        stub.read(address, length)
+
+
+def _cold(guest: Guest) -> tuple[float, list[tuple[int, int]]]:
+    """Median seconds of a walk with nothing kept, its registers being known, and the reads that it made."""
+    context = guest.context()
+    spy = guest.memory.source = Spy(guest.target.source)
+
+    def once() -> None:
+        guest.target.clock.tick()
+        spy.asked.clear()
+        translate(guest.memory.read_u64, context, KERNEL)
+
+    took = median_time(once, 100)
+    return took, list(spy.asked)
+
+
+def _thousand(guest: Guest) -> dict[str, float]:
+    """How often the stub is asked for 1,000 addresses of a stopped guest."""
+    asked = list(addresses(guest, 1000, seed=1))
+    guest.target.clock.tick()
+    spy = guest.memory.source = Spy(guest.target.source)
+    start = time.perf_counter()
+    for ea in asked:
+        guest.translate(ea)
+    took = time.perf_counter() - start
+    return {"fetches": len(spy.asked), "distinct": len(set(spy.asked)), "seconds": took}
+
+
+def start() -> Iterator[Figure]:
+    """From process start to answer, against Python importing numpy."""
+    ours, floor = [], []
+    for _ in range(2 * ROUNDS):
+        ours.append(_run("-m", "inspector", "demo", "xlate", f"{KERNEL:#x}"))
+        floor.append(_run("-c", "import numpy"))
+    yield Figure(
+        "start",
+        "inspector demo xlate, from start to answer",
+        statistics.median(ours) * 1e3,
+        statistics.median(floor) * 1e3,
+        "ms",
+        3,
+        floor_is="import numpy",
+    )
+
+
+def _run(*words: str) -> float:
+    begin = time.perf_counter()
+    subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL, timeout=60, env=os.environ)
+    return time.perf_counter() - begin
+
+
+def live() -> Iterator[Figure]:
+    """What needs a guest."""
+    with Machine("pseries-p9") as machine:
+        machine.wait_ready()
+        yield from bridge(machine)
+
+
+GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {"start": start, "bridge": live}
+
+
+def main(words: Sequence[str]) -> int:
+    """Print the figures of the groups named, or of all."""
+    as_json = "--json" in words
+    names = [word for word in words if word != "--json"] or list(GROUPS)
+    for name in names:
+        if name not in GROUPS:
+            print(f"bench: there is no group {name!r}; there are {', '.join(GROUPS)}", file=sys.stderr)
+            return 2
+    figures = [figure for name in names for figure in GROUPS[name]()]
+    for figure in figures:
+        if as_json:
+            print(json.dumps({**asdict(figure), "ratio": figure.ratio, "kept": figure.kept}))
+    if not as_json:
+        _table(figures)
+    return 0
+
+
+def _table(figures: Sequence[Figure]) -> None:
+    print(f"{'what':<52} {'figure':>10} {'floor':>10} {'unit':<8} {'ratio':>6}  bound")
+    for each in figures:
+        bound = f"{'>=' if each.least else '<='} {each.bound:g} of {each.floor_is}"
+        print(
+            f"{each.what:<52} {each.figure:>10.1f} {each.floor:>10.1f} {each.unit:<8} {each.ratio:>6.2f}  {bound}"
+            + ("" if each.kept else "  NOT KEPT")
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
