@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from inspector.errors import MemoryReadError, Unreadable
+from inspector.errors import MemoryReadError, NotRam, Unreadable
 from inspector.radix.access import (
     Denial,
     deny,
@@ -56,9 +56,10 @@ REAL_MODE_SHIFT = 12
 
 
 class _Fault(Exception):
-    """Where a walk ended early. ``bits`` go to DSISR, HDSISR or SRR1."""
+    """Where a walk ended early. ``bits`` go to DSISR, HDSISR or SRR1; None where only this walk ended, because what
+    the guest itself would find there is not known."""
 
-    def __init__(self, cause: str, reason: str, bits: int, stage: int) -> None:
+    def __init__(self, cause: str, reason: str, bits: int | None, stage: int) -> None:
         self.cause = cause
         self.reason = reason
         self.bits = bits
@@ -104,8 +105,11 @@ class _Walk:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def word(self, step: Step, came_from: str) -> int:
-        """Read the entry of ``step``, which gets its value; an address that cannot be read is a fault, not an error."""
+    def word(self, step: Step, came_from: str, if_zero: int = DSISR_NOPTE) -> int:
+        """Read the entry of ``step``, which gets its value; an address that cannot be read is a fault, not an error.
+
+        Where there is no RAM the guest finds zeros under QEMU, which makes ``if_zero`` of the fault; where there is but
+        the target cannot give it, nothing is said of what the guest finds."""
         try:
             value = self.read(step.address)
         except MemoryReadError as error:
@@ -113,7 +117,7 @@ class _Walk:
             raise _Fault(
                 f"table-{error.slug}",
                 f"{came_from} leads to {step.address:#x}, which cannot be read: {error.why}",
-                DSISR_NOPTE,
+                if_zero if isinstance(error, NotRam) else None,
                 step.stage,
             ) from None
         self.steps.append(replace(step, value=value))
@@ -218,9 +222,9 @@ class _Walk:
             )
         address = base + lpid * ENTRY_BYTES
         step = Step("partition-table", 2, None, lpid, address, None, "partition-entry", depth=self.depth)
-        dw0 = self.word(step, f"PTCR {ptcr:#x}")
+        dw0 = self.word(step, f"PTCR {ptcr:#x}", DSISR_BADCONFIG)
         at = len(self.steps) - 1
-        dw1 = self.word(replace(step, address=address + 8), f"PTCR {ptcr:#x}")
+        dw1 = self.word(replace(step, address=address + 8), f"PTCR {ptcr:#x}", DSISR_BADCONFIG)
         self.steps[at:] = [replace(step, value=dw0, second=dw1)]
         if not dw0 & PATE0_HR:
             raise _Fault(
@@ -262,7 +266,7 @@ class _Walk:
                 raise _Fault(
                     fault.cause,
                     f"the {purpose} at guest real {guest_real:#x} cannot be reached: {fault.reason}",
-                    fault.bits | DSISR_PRTABLE_FAULT,
+                    None if fault.bits is None else fault.bits | DSISR_PRTABLE_FAULT,
                     2,
                 ) from None
             return leaf.ra
@@ -299,7 +303,7 @@ class _Walk:
             guest_address=None if resolve is None else guest_address,
             depth=self.depth,
         )
-        entry = self.word(step, f"the process table at {base:#x}")
+        entry = self.word(step, f"the process table at {base:#x}", DSISR_BADCONFIG)
         if entry == 0:
             raise _Fault(
                 "process-entry-empty",
@@ -444,7 +448,8 @@ def translate(read: ReadWord, context: Context, ea: int, access: Access | None =
             ra, shift = host.ra, min(shift, host.shift)
             leaf = leaf or host
     except _Fault as stop:
-        return fault(
-            stop.cause, stop.reason, stop.stage, interrupt_for(access, stop.bits, partition_scoped=stop.stage == 2)
-        )
+        raised = None
+        if stop.bits is not None:
+            raised = interrupt_for(access, stop.bits, partition_scoped=stop.stage == 2)
+        return fault(stop.cause, stop.reason, stop.stage, raised)
     return done(replace(answer, ra=ra, gra=gra, page_shift=shift, rights=rights, leaf=leaf.entry if leaf else None))
