@@ -217,4 +217,4 @@ class _Parser:
             size = abs(value).bit_length()
             shown = f"{value:#x}" if size <= 128 else "a part of it"
             _fail(self.text, position, f"{shown} has {size} bits, and an address has 64; give a smaller value")
-        return value
+        return value if value != -MODULUS else 0

@@ -61,6 +61,7 @@ class Names:
         ("1-2", (1 << 64) - 1),
         ("1 - 2 + 1", 0),
         ("~0xffffffffffffffff", 0),
+        ("-~0xffffffffffffffff | 1", 1),
         ("0 - 0xffffffffffffffff - 0xffffffffffffffff", 2),
         ("1+2*3", 7),
         ("(1+2)*3", 9),
