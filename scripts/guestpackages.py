@@ -61,7 +61,7 @@ def cached(cache: Path | None = None) -> GuestFiles | None:
     try:
         manifest = json.loads((folder / "manifest.json").read_bytes())
         return GuestFiles(folder, dict(manifest["packages"]))
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
