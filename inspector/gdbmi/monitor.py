@@ -1,0 +1,77 @@
+"""What QEMU's monitor prints, read: pure functions of text, recorded with QEMU 7.2.
+
+The monitor is reached through the stub (``monitor …`` in gdb, ``qRcmd`` on the wire); its lines end
+in CR LF.
+"""
+
+from __future__ import annotations
+
+import re
+
+from inspector.memory.physical import RamMap, Range
+
+CPU_SPACE = re.compile(r'^\s*AS "(cpu-memory-\d+|memory)"')
+RANGE = re.compile(
+    r"^\s+([0-9a-f]{16})-([0-9a-f]{16}) \(prio -?\d+, (nv-)?([a-z/]+)\): (.*?)(?: @[0-9a-f]{16})?(?: KVM)?\s*$"
+)
+
+
+def parse_mtree(text: str) -> RamMap:
+    """The RAM that a read through the stub reaches, out of ``info mtree -f``.
+
+    Only the flat view of the address space ``memory`` counts: in physical mode the stub reads
+    ``address_space_memory`` (``target_memory_rw_debug`` in QEMU's gdbstub), whatever a vCPU's own view is.
+    Older or other builds that name only ``cpu-memory-0`` are read from that. Of a flat view, only ranges of
+    type ``ram`` count (``nv-ram``: the same, non-volatile). ``rom`` is read as memory too, but is no RAM;
+    ``romd`` can turn into a device between two reads; ``ramd`` is a device's own memory passed through, where
+    a read may act; ``i/o`` is a device (softmmu/memory.c, ``memory_region_type``). Touching ranges of one
+    name are joined, so that aliases and the pieces around a hole that was filled again are one."""
+    views: list[tuple[set[str], list[Range]]] = []
+    for line in text.replace("\r", "").split("\n"):
+        if line.startswith("FlatView"):
+            views.append((set(), []))
+            continue
+        if not views:
+            continue
+        names, ranges = views[-1]
+        if space := CPU_SPACE.match(line):
+            names.add(space[1])
+        elif (found := RANGE.match(line)) and found[4] == "ram":
+            start, last = int(found[1], 16), int(found[2], 16)
+            if last >= start:
+                ranges.append(Range(start, last - start + 1, found[5].strip()))
+    for wanted in ("memory", "cpu-memory-0"):
+        for names, ranges in views:
+            if wanted in names:
+                return RamMap(_join(ranges))
+    return RamMap(())
+
+
+def _join(ranges: list[Range]) -> list[Range]:
+    """Ranges in order, those of one name that touch made one."""
+    joined: list[Range] = []
+    for r in sorted(ranges, key=lambda r: r.start):
+        last = joined[-1] if joined else None
+        if last is not None and last.name == r.name and last.end == r.start:
+            joined[-1] = Range(last.start, last.size + r.size, r.name)
+        else:
+            joined.append(r)
+    return joined
+
+
+def parse_status(text: str) -> str:
+    """``paused``, ``running``, ``paused (prelaunch)`` …, out of ``info status``; empty where it says nothing."""
+    found = re.search(r"VM status: (.*)", text)
+    return found[1].strip() if found else ""
+
+
+def parse_version(text: str) -> tuple[int, int] | None:
+    """QEMU's (major, minor) out of ``info version``, whose text is ``7.2.22`` and a package's name run together."""
+    found = re.match(r"\s*(\d{1,3})\.(\d{1,3})", text)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def parse_value(text: str) -> int | None:
+    """The number that ``print/x`` prints (zero without ``0x``), or None for a register the monitor does not know."""
+    found = re.fullmatch(r"\s*(?:0x)?([0-9a-f]{1,16})\s*", text)
+    return int(found[1], 16) if found else None

@@ -1,0 +1,106 @@
+"""Making the guest go and stop, and only because the user said so by name.
+
+While the guest runs, the stub's reads are virtual again and gdb may read nothing: a killed gdb then
+leaves a running guest and a stub as others expect it.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from inspector.errors import NotSupported, ReplyTimeout, UsageError
+from inspector.gdbmi.records import MiError
+from inspector.gdbmi.session import GdbSession
+
+STEP_SECONDS = 2
+"""After this long gdb asks the stub again, which stops the guest: a halted vCPU has then not stepped."""
+
+
+class GuestControl:
+    """Run control of one session. Each run ticks the clock, so that nothing read before is trusted."""
+
+    def __init__(self, session: GdbSession) -> None:
+        self.session = session
+
+    def resume(self) -> None:
+        """Let every vCPU run, and return at once. Raises NotSupported where it runs already."""
+        session = self.session
+        self.poll()
+        if session.clock.running:
+            raise NotSupported("the guest runs already; 'interrupt' stops it")
+        session.make_virtual()
+        session.transport.sync()
+        session.transport.stopped = False
+        session.clock.tick()
+        session.clock.running = True
+        try:
+            session.command("-exec-continue --all")
+        except MiError:
+            session.clock.running = False
+            raise
+
+    def interrupt(self) -> None:
+        """Stop the guest and wait until it has stopped. Nothing happens where it is stopped already.
+
+        Raises ReplyTimeout, TargetLost."""
+        self.poll()
+        if not self.session.clock.running:
+            return
+        try:
+            self.session.command("-exec-interrupt --all")
+        except MiError:  # "Inferior not executing": a Ctrl-C came before it was told to
+            self.session.transport.stopped = True
+        if not self.wait(self.session.transport.timeout):
+            raise ReplyTimeout("the guest did not stop when interrupted; try again, and see whether QEMU hangs")
+
+    def wait(self, seconds: float | None) -> bool:
+        """Wait until the guest stops; True where it has. False when ``seconds`` passed first. Raises TargetLost."""
+        deadline = None if seconds is None else monotonic() + seconds
+        while True:
+            left = 3600.0 if deadline is None else deadline - monotonic()
+            self.poll(max(0.0, left) if self.session.clock.running else 0.0)
+            if not self.session.clock.running:
+                return True
+            if left <= 0:
+                return False
+
+    def poll(self, seconds: float = 0.0) -> None:
+        """Notice a stop, waiting up to ``seconds`` for one, and make the session ready to read."""
+        session = self.session
+        if session.clock.running:
+            if not session.transport.stopped:
+                session.transport.poll(seconds)
+            if session.transport.stopped:
+                session.clock.tick()
+                session.clock.running = False
+        if not session.clock.running and session.transport.lost is None:
+            session.make_ready()
+
+    def step(self, number: int) -> None:
+        """Run one instruction on vCPU ``number`` and stop again; the other vCPUs stand still meanwhile.
+
+        The stub steps with interrupts and timers held off (QEMU's default ``sstepbits``). The packet is sent
+        as it is, because gdb's own ``stepi`` looks for atomic sequences at a virtual address and would want
+        breakpoints to step over one; here ``lwarx`` and ``stwcx.`` are stepped like any other instruction, so
+        that a reservation may be lost between them. Raises UsageError for a vCPU that is not there,
+        NotSupported where the vCPU is halted or the guest runs."""
+        session = self.session
+        self.poll()
+        cpu = next((cpu for cpu in session.cpus if cpu.number == number), None)
+        if cpu is None:
+            raise UsageError(f"there is no vCPU {number}; there are {len(session.cpus)}, from 0")
+        if session.clock.running:
+            raise NotSupported("the guest runs; 'interrupt' it before stepping")
+        session.clock.tick()
+        session.console(f"set remotetimeout {STEP_SECONDS}")
+        try:
+            said = session.packet(f"vCont;s:p1.{cpu.tid:x}", session.transport.timeout + 4 * STEP_SECONDS)
+        finally:
+            session.clock.tick()
+            session.console(f"set remotetimeout {max(2, int(session.transport.timeout))}")
+            session.console("maintenance flush register-cache")
+        if not said.startswith("T05"):
+            raise NotSupported(
+                f"vCPU {number} executed nothing in {STEP_SECONDS} s: it is halted, waiting for an interrupt;"
+                " 'continue' lets one come"
+            )

@@ -1,0 +1,280 @@
+"""A gdb attached to a stub: attach and leave, physical reads, the RAM map, the monitor.
+
+What gdb itself may touch is bounded by gdb itself: writes are off, and its memory regions (``mem``)
+hold the guest's RAM, read-only, and only while the stub's reads are physical. So neither a habit of
+gdb's nor a mistake here can read a device.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+
+from inspector.errors import ConnectError, ProtocolError, ReplyTimeout, TargetLost, ToolMissing
+from inspector.gdbmi import launch, preflight
+from inspector.gdbmi.endpoint import Endpoint
+from inspector.gdbmi.monitor import parse_mtree
+from inspector.gdbmi.records import MiError, Reply, memory_contents, quote
+from inspector.gdbmi.transport import Transport
+from inspector.memory.physical import Clock, RamMap
+
+INLINE_BYTES = 2048
+"""Up to here a read comes as hex in its record; beyond, gdb writes raw bytes into a pipe (``dump binary
+memory``), which costs more to begin and half as much a byte: 15 MB/s against 11."""
+
+BULK_BYTES = 256 * 1024
+"""Bytes of one ``dump``; two are in flight and fit the pipe, so that gdb never waits for the reader."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """A vCPU: QEMU's number, gdb's thread, and the stub's thread id (the number plus one)."""
+
+    number: int
+    thread: int
+    tid: int
+
+
+class GdbSession:
+    """An attached gdb. Made by :func:`attach`; :meth:`close` leaves the guest as it was found."""
+
+    def __init__(self, transport: Transport, stub: preflight.StubFacts, endpoint: Endpoint, clock: Clock) -> None:
+        self.transport = transport
+        self.stub = stub
+        self.endpoint = endpoint
+        self.where = str(endpoint)
+        self.clock = clock
+        self.found_running = stub.found_running
+        self.ram = RamMap(())
+        self.cpus: tuple[Cpu, ...] = ()
+        self.register_numbers: dict[str, int] = {}
+        self.gdb_version = ""
+        self.guarded = False
+        """Whether gdb lets the guest go by itself, should this program be killed."""
+        self.attached = False
+        self.ready = False
+        """Whether reads are physical and gdb's regions hold the RAM map of this stop."""
+        self._regions: list[int] = []
+        self._next_region = 2
+        self._closed = False
+
+    # commands
+
+    def command(self, text: str, limit: float | None = None) -> Reply:
+        """One MI command. Raises MiError, ReplyTimeout, TargetLost."""
+        return self.transport.command(text, limit)
+
+    def console(self, command: str, limit: float | None = None) -> str:
+        """What one console command prints; not for words from outside (see console.py)."""
+        return self.command(_console(command), limit).text()
+
+    def packet(self, body: str, limit: float | None = None) -> str:
+        """The stub's answer to a packet of no other use to gdb."""
+        return _received(self.console(f"maintenance packet {body}", limit))
+
+    def monitor(self, command: str, limit: float | None = None) -> str:
+        """What QEMU's monitor prints for ``command``."""
+        return self.console(f"monitor {command}", limit)
+
+    def monitors(self, commands: list[str]) -> list[str | None]:
+        """What QEMU's monitor prints for several commands, sent in one go; None for one that gdb refused."""
+        texts = [_console(f"monitor {command}") for command in commands]
+        return [
+            None if reply.result == b"error" and self._refused(text, reply) else reply.text()
+            for text, reply in zip(texts, self.transport.batch(texts), strict=True)
+        ]
+
+    def _refused(self, text: str, reply: Reply) -> bool:
+        try:
+            self.transport.check(text, reply)
+        except MiError:
+            return True
+        return False
+
+    # attaching
+
+    def connect(self, address: str, limit: float) -> None:
+        """Attach gdb and make the session ready. ``address`` is never a user's text."""
+        send = self.transport.submit
+        known = send("-gdb-set architecture powerpc:common64")
+        follow = send("-gdb-set architecture auto")
+        stopped = send(_console(f"set ${launch.FOUND_STOPPED} = {int(self.found_running is False)}"))
+        settings = [
+            send(_console(f"set {name} {max(2, int(limit))}")) for name in ("remotetimeout", "tcp connect-timeout")
+        ]
+        guard = send(f"-data-evaluate-expression ${launch.GUARD}")
+        version = send(_console("show version"))
+        finish = self.transport.finish
+        if finish(known, "set architecture").result == b"error":
+            raise ToolMissing("a gdb that knows 64-bit PowerPC", "apt install gdb-multiarch")
+        for token in (follow, stopped, *settings):
+            finish(token)
+        self.guarded = finish(guard).line == b'done,value="1"'
+        found = re.search(r"(\d+\.\d[\w.-]*)\s*$", finish(version).text().split("\n", 1)[0])
+        self.gdb_version = found[1] if found else ""
+        try:
+            self.command(f"-target-select remote {address}", limit + 2)
+        except MiError as refused:
+            raise ConnectError(
+                f"gdb could not attach to {self.where} ({' '.join(refused.message.split())});"
+                " another client may have been faster, so try again"
+            ) from refused
+        self.attached = True
+        self.make_ready()
+        self.cpus = self._threads()
+        names = self.command("-data-list-register-names").payload().get("register-names", [])
+        for number, name in enumerate(names):
+            if name:
+                self.register_numbers.setdefault(str(name), number)
+
+    def make_ready(self) -> None:
+        """After a stop: physical reads on, and gdb's regions and ``ram`` as the machine has them now."""
+        if self.ready:
+            return
+        mode, tree = (_console(text) for text in ("maintenance packet Qqemu.PhyMemMode:1", "monitor info mtree -f"))
+        first, second = self.transport.batch([mode, tree])
+        if (said := _received(self.transport.check(mode, first).text())) != "OK":
+            raise ProtocolError(
+                f"{self.where} does not switch to physical reads (it said {said!r}); use qemu-system-ppc64 4.1 or later"
+            )
+        ram = parse_mtree(self.transport.check(tree, second).text())
+        if not ram.total:
+            raise ProtocolError(f"{self.where} names no RAM in 'info mtree -f'; is it qemu-system-ppc64?")
+        if self._regions and ram.spans() == self.ram.spans():
+            regions = " ".join(map(str, self._regions))
+            self._all([f"enable mem {regions}"])
+        else:
+            commands = [f"delete mem {' '.join(map(str, self._regions))}"] if self._regions else []
+            commands += [f"mem {start} {end if end < 1 << 64 else 0} ro" for start, end in ram.spans()]
+            self._regions = []
+            self._all(commands)
+            self._regions = list(range(self._next_region, self._next_region + len(ram.spans())))
+            self._next_region += len(self._regions)
+        self.ram = ram
+        self.ready = True
+
+    def make_virtual(self) -> None:
+        """Before the guest runs, or is left: no reads by gdb at all, and the stub's mode as others expect it."""
+        self.ready = False
+        commands = [f"disable mem {' '.join(map(str, self._regions))}"] if self._regions else []
+        self._all([*commands, "maintenance packet Qqemu.PhyMemMode:0"])
+
+    def _all(self, commands: list[str]) -> list[Reply]:
+        texts = [_console(command) for command in commands]
+        replies = self.transport.batch(texts)
+        return [self.transport.check(text, reply) for text, reply in zip(texts, replies, strict=True)]
+
+    def _threads(self) -> tuple[Cpu, ...]:
+        """The vCPUs. The stub's thread id is QEMU's cpu_index plus one (``cpu_gdb_index``)."""
+        cpus = []
+        for thread in self.command("-thread-info").payload().get("threads", []):
+            tid = re.search(r"(\d+)$", str(thread.get("target-id", "")))
+            if tid is not None:
+                cpus.append(Cpu(int(tid[1]) - 1, int(thread["id"]), int(tid[1])))
+        if not cpus:
+            raise ProtocolError(f"{self.where} names no vCPU; is it qemu-system-ppc64?")
+        return tuple(sorted(cpus, key=lambda cpu: cpu.number))
+
+    # memory
+
+    def read(self, address: int, length: int) -> bytes | None:
+        """``length`` bytes of RAM at real address ``address``, or None where gdb or the stub refused."""
+        if not self.ready:
+            self.make_ready()
+        transport = self.transport
+        if length > INLINE_BYTES:
+            return self._read_bulk(address, length)
+        text = f"-data-read-memory-bytes {address} {length}"
+        reply = transport.finish(transport.submit(text), text)
+        found = memory_contents(reply.line, length)
+        if found is None:
+            if reply.result == b"error":
+                self._refused(text, reply)
+            else:
+                reply.payload()  # says so where the record itself is not whole
+        return found
+
+    def _read_bulk(self, address: int, length: int) -> bytes | None:
+        """The same through the pipe beside the records, a piece ahead of the one being taken."""
+        transport = self.transport
+        transport.bulk_begin()
+        size = min(BULK_BYTES, transport.bulk_room // 2)
+        pieces = [(at, min(size, address + length - at)) for at in range(address, address + length, size)]
+        texts = [_console(f"dump binary memory {transport.bulk_path} {at} {at + count}") for at, count in pieces]
+        taken: list[bytes] = []
+        refused = False
+        ahead: list[int] = []
+        for number, (_, count) in enumerate(pieces):
+            while len(ahead) <= number + 1 and len(ahead) < len(pieces) and not refused:
+                ahead.append(transport.submit(texts[len(ahead)]))
+            if number >= len(ahead):
+                break
+            reply = transport.finish(ahead[number], texts[number])
+            if reply.result == b"error":
+                refused = self._refused(texts[number], reply) or refused
+            else:
+                taken.append(transport.bulk_take(count))
+        transport.bulk_end()
+        return None if refused else b"".join(taken)
+
+    # leaving
+
+    def close(self) -> None:
+        """Leave the guest as it was found: detached and running, or stopped. Safe to call twice.
+
+        A guest that runs, because it was asked to, keeps running."""
+        if self._closed:
+            return
+        self._closed = True
+        transport = self.transport
+        running = self.clock.running
+        resume = self.found_running is not False
+        try:
+            if running:
+                transport.kill()  # gdb would stop the guest to detach from it; a closed socket lets it run
+            elif transport.lost is None:
+                with suppress(TargetLost, ReplyTimeout, MiError):
+                    self.make_virtual()
+                    # 'detach' resumes the guest; 'disconnect' just closes, and it stays stopped
+                    self.command("-target-detach" if resume else _console("disconnect"))
+            abandoned = transport.lost is not None and not transport.guest_gone and not running
+        finally:
+            transport.close()
+        if abandoned:
+            preflight.release(self.endpoint, resume)
+
+
+def attach(endpoint: Endpoint, clock: Clock, *, gdb: str = "gdb-multiarch", timeout: float = 10.0) -> GdbSession:
+    """Start gdb, look at the stub while it starts, and attach.
+
+    Raises ToolMissing, ConnectError, ProtocolError, WrongArchitecture, ReplyTimeout, TargetLost. Whatever is
+    raised, gdb is gone and the guest is as it was."""
+    start = launch.prepare(gdb)
+    transport: Transport | None = None
+    session: GdbSession | None = None
+    try:
+        transport = Transport(start.argv, env=start.env, cwd=start.directory, timeout=timeout)
+        path = launch.link_socket(start, endpoint.path) if endpoint.path is not None else None
+        stub = preflight.probe(endpoint, path, min(timeout, preflight.LIMIT))
+        session = GdbSession(transport, stub, endpoint, clock)
+        session.connect(stub.gdb_address or launch.SOCKET_NAME, timeout)
+        return session
+    except BaseException:
+        if session is not None and session.attached:
+            session.close()
+        elif transport is not None:
+            transport.close()  # gdb's standard input ends, and LEAVE does what is left to do
+        raise
+    finally:
+        start.remove_directory()
+
+
+def _console(command: str) -> str:
+    return f"-interpreter-exec console {quote(command)}"
+
+
+def _received(text: str) -> str:
+    """The packet in what ``maintenance packet`` prints: ``received: "…"``."""
+    found = re.search(r'received: "(.*)"', text, re.DOTALL)
+    return found[1] if found else ""

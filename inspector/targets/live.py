@@ -1,0 +1,202 @@
+"""A live guest through QEMU's gdbstub: ``gdb:HOST:PORT`` and ``gdb:unix:PATH``, with or without ``--ram FILE``.
+
+Attaching stops the guest. Closing leaves it as it was found: running, or stopped where it was
+stopped. A guest that the user told to ``continue`` and that still runs at the end keeps running,
+whichever way it was found; ``interrupt`` and ``step`` are ways of looking, and change nothing about
+how it is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from inspector.errors import NotSupported, UsageError
+from inspector.gdbmi.console import looking
+from inspector.gdbmi.endpoint import parse_endpoint
+from inspector.gdbmi.registers import RegisterReader
+from inspector.gdbmi.run import GuestControl
+from inspector.gdbmi.session import GdbSession, attach
+from inspector.memory.gdb import GdbMemory
+from inspector.memory.physical import Clock, MemorySource, RamMap
+from inspector.memory.ramfile import RamFileSource, parse_ram_file
+from inspector.targets.base import REGISTERS, KeptRegisters, KnownRoots, Registers, RunState, canonical
+
+GDB_NAMES: Mapping[str, tuple[str, ...]] = {"nip": ("pc",), "pid": ("pidr", "pid")}
+"""What gdb calls a register, the newer name first: QEMU 9.0 renamed PIDR from ``pid`` to ``pidr``."""
+
+
+class LiveTarget:
+    """An attached guest: RAM, registers of every vCPU, and run control. Made by :func:`open_live`.
+
+    ``found_running`` says whether the guest ran when it was found; None where the stub could not tell (QEMU
+    8.1 and later), which is taken as running, because that is what gdb's detach leaves."""
+
+    def __init__(self, name: str, session: GdbSession, clock: Clock) -> None:
+        self._name = name
+        self._session = session
+        self._clock = clock
+        self._source: MemorySource = GdbMemory(session)
+        self._file: RamFileSource | None = None
+        self._reader = RegisterReader(session)
+        self._kept = KeptRegisters(clock)
+        self._absent: dict[int, set[str]] = {}
+        self._absent_epoch = -1
+        self._control = LiveControl(session)
+
+    def use_ram_file(self, text: str) -> None:
+        """Read RAM from ``FILE[@ADDR]`` where that holds it. Raises UsageError, FormatError."""
+        path, address = parse_ram_file(text)
+        file = RamFileSource(path, address, self.ram, self._source, self._clock)
+        try:
+            file.verify(self.ram, self._source)
+        except BaseException:
+            file.close()
+            raise
+        self._file = self._source = file
+
+    @property
+    def name(self) -> str:
+        """As the user wrote it."""
+        return self._name
+
+    @property
+    def source(self) -> MemorySource:
+        """Where the bytes of RAM come from: gdb, or the RAM file with gdb behind it."""
+        return self._source
+
+    @property
+    def ram(self) -> RamMap:
+        """What is RAM, as QEMU's ``info mtree -f`` says; read again after every run."""
+        return self._session.ram
+
+    @property
+    def clock(self) -> Clock:
+        """Ticks whenever the guest has run."""
+        return self._clock
+
+    @property
+    def state(self) -> RunState:
+        """What the guest is doing now; a stop that nobody waited for is noticed here."""
+        if self._session.transport.lost is None and self._clock.running:
+            self._control.notice()
+        if self._session.transport.lost is not None:
+            return RunState.LOST
+        return RunState.RUNNING if self._clock.running else RunState.STOPPED
+
+    @property
+    def lost_because(self) -> str | None:
+        """Why the state is LOST, in one sentence."""
+        return self._session.transport.lost
+
+    @property
+    def found_running(self) -> bool | None:
+        """Whether the guest ran when it was found; None where that could not be told."""
+        return self._session.found_running
+
+    @property
+    def cpus(self) -> Sequence[int]:
+        """Numbers of the vCPUs, from 0 as QEMU numbers them."""
+        return [cpu.number for cpu in self._session.cpus]
+
+    def registers(self, cpu: int, names: Iterable[str] | None = None) -> Registers:
+        """Registers of one vCPU: those of ``names`` (None: REGISTERS) that the guest has, and any read before.
+
+        Raises UsageError for a vCPU that is not there, NotSupported while the guest runs, TargetLost."""
+        known = next((one for one in self._session.cpus if one.number == cpu), None)
+        if known is None:
+            raise UsageError(f"there is no vCPU {cpu}; there are {len(self._session.cpus)}, from 0")
+        if self._clock.running:
+            raise NotSupported("the guest is running, and its registers change; 'interrupt' it first")
+        if self._absent_epoch != self._clock.epoch:
+            self._absent.clear()
+            self._absent_epoch = self._clock.epoch
+        values = self._kept.of(cpu)
+        absent = self._absent.setdefault(cpu, set())
+        wanted = REGISTERS if names is None else tuple(canonical(name) for name in names)
+        missing = [name for name in dict.fromkeys(wanted) if name not in values and name not in absent]
+        if missing:
+            by_gdb = {self._gdb_name(name): name for name in missing}
+            found = self._reader.read(known, by_gdb)
+            values.update({by_gdb[name]: value for name, value in found.items()})
+            absent.update(name for name in missing if name not in values)
+        return Registers(cpu, dict(values))
+
+    def _gdb_name(self, name: str) -> str:
+        for candidate in GDB_NAMES.get(name, ()):
+            if candidate in self._session.register_numbers:
+                return candidate
+        return name
+
+    @property
+    def control(self) -> LiveControl:
+        """How to run it."""
+        return self._control
+
+    @property
+    def known_roots(self) -> KnownRoots:
+        """Nothing: a stub knows no roots beyond the registers."""
+        return KnownRoots()
+
+    @property
+    def machine(self) -> Mapping[str, Any]:
+        """Versions, and how the guest was found."""
+        session = self._session
+        return {
+            "stub": session.where,
+            "qemu": session.stub.version_text,
+            "gdb": session.gdb_version,
+            "found_running": session.found_running,
+            "found_status": session.stub.status,
+            "safe_when_killed": session.guarded,
+        }
+
+    def close(self) -> None:
+        """Leave the guest as it was found. Safe to call twice, and after the target was lost."""
+        try:
+            self._session.close()
+        finally:
+            if self._file is not None:
+                self._file.close()
+
+
+class LiveControl(GuestControl):
+    """Run control, and gdb's console for what only looks."""
+
+    def notice(self) -> None:
+        """See whether a running guest has stopped by itself, or is gone."""
+        from inspector.errors import TargetLost
+
+        try:
+            self.poll()
+        except TargetLost:
+            return
+
+    def console(self, command: str) -> str:
+        """What gdb prints for a command that only looks; its memory reads are of RAM, by real address.
+
+        Raises UsageError for one that would do more, naming what is allowed."""
+        text = looking(command)
+        self.poll()
+        return self.session.console(text)
+
+
+def open_live(
+    spec: str, *, ram_file: str | None = None, gdb: str = "gdb-multiarch", timeout: float = 10.0
+) -> LiveTarget:
+    """Attach to the stub at ``spec`` (``gdb:HOST:PORT``, ``gdb:[IPv6]:PORT``, ``gdb:unix:PATH``).
+
+    ``ram_file`` is ``FILE[@ADDR]``, QEMU's shared memory backend; ``gdb`` the program to use; ``timeout`` the
+    limit in seconds of every wait. Raises UsageError, ToolMissing, ConnectError, ProtocolError, WrongArchitecture,
+    FormatError, ReplyTimeout and TargetLost; after any of them the guest is as it was."""
+    endpoint = parse_endpoint(spec)
+    clock = Clock()
+    session = attach(endpoint, clock, gdb=gdb, timeout=timeout)
+    target = LiveTarget(spec, session, clock)
+    try:
+        if ram_file is not None:
+            target.use_ram_file(ram_file)
+    except BaseException:
+        target.close()
+        raise
+    return target
