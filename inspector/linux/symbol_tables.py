@@ -150,7 +150,7 @@ class TextTable:
                     path, f"line {number} is not 'ADDRESS TYPE NAME'; give a kernel's vmlinux or its whole System.map"
                 )
             letter = found[2]
-            if letter in "Uu?" and letter != "u":
+            if letter in "U?" or found[1].isspace():
                 continue
             binding: Binding = (
                 "weak" if letter in "vVwW" else "global" if letter.isupper() or letter == "u" else "local"
