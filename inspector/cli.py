@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from inspector.commands.line import parse_line
 from inspector.commands.registry import MODULES, WITHOUT_GUEST, Session, command, run
 from inspector.errors import InspectorError, UsageError
 from inspector.guest import Guest
@@ -87,12 +88,16 @@ def _take(words: Words, name: str, value: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. The exit status: 0 answered, 1 a fault or a finding, 2 wrong words, 3 no target."""
+    from inspector.ui import progress
+
     try:
         return _main(sys.argv[1:] if arguments is None else arguments)
     except InspectorError as error:
+        progress.clear()
         print(f"inspector: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
+        progress.clear()
         print("inspector: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
@@ -114,8 +119,8 @@ def _main(arguments: Sequence[str]) -> int:
         )
     if words.command:
         command(words.command[0])
-    with _open(words) as guest:
-        session = Session(guest, json=words.json)
+    with Session(json=words.json, reopen=lambda: _open(words)) as session:
+        session.reattach()
         if words.command:
             return _answer(session, words.command, style)
         if words.scripted:
@@ -160,13 +165,15 @@ def _style(choice: str) -> Style:
     return Style(colour, os.get_terminal_size().columns if sys.stdout.isatty() else 80)
 
 
-def _answer(session: Session, words: Sequence[str], style: Style) -> int:
-    """Run one command and print what it answers as it comes."""
+def _answer(session: Session, words: Sequence[str], style: Style, json: bool = False) -> int:
+    """Run one command and print what it answers as it comes; ``json`` is for this command alone."""
     from inspector.render import show
+    from inspector.ui import progress
 
     status = 0
     for result in run(session, words):
-        for line in show.json_lines(result) if session.json else show.text(result, style):
+        for line in show.json_lines(result) if json or session.json else show.text(result, style):
+            progress.clear()
             print(line)
         if not result.ok:
             status = 1
@@ -193,17 +200,12 @@ def _script(session: Session, scripted: Sequence[tuple[str, str]], style: Style)
 
 def _lines(session: Session, lines: Iterable[str], style: Style) -> int:
     """Run each line as a command; a line that fails is told and the next goes on."""
-    import shlex
-
     status = 0
-    for line in lines:
+    for text in lines:
         try:
-            words = shlex.split(line, comments=True)
-            if words:
-                status = max(status, _answer(session, words, style))
-        except ValueError as error:
-            print(f"inspector: {line.strip()!r}: {error}", file=sys.stderr)
-            status = max(status, 2)
+            line = parse_line(text)
+            if line is not None:
+                status = max(status, _answer(session, line.words, style, line.json))
         except InspectorError as error:
             print(f"inspector: {error}", file=sys.stderr)
             status = max(status, error.exit_status)

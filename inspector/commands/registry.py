@@ -8,14 +8,15 @@ from __future__ import annotations
 import difflib
 import sys
 from argparse import ArgumentError, ArgumentParser, Namespace
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
-from types import MappingProxyType
+from types import MappingProxyType, TracebackType
 from typing import IO, Any, ClassVar, NoReturn, Protocol
 
 from inspector import operands
-from inspector.errors import UsageError
+from inspector.errors import InspectorError, TargetLost, UsageError
 from inspector.guest import Guest
 
 MODULES: Mapping[str, str] = MappingProxyType(
@@ -63,18 +64,49 @@ class Result(Protocol):
 
 @dataclass
 class Session:
-    """What commands act on: the guest, and where their operands may come from."""
+    """What commands act on: the guest, and where their operands may come from.
+
+    A context manager: leaving it closes the guest, whichever it is by then. ``reopen`` opens the target again by the
+    options that it was first opened with; None where the session was handed a guest that it did not open."""
 
     guest: Guest | None = None
     stdin: IO[str] = field(default_factory=lambda: sys.stdin)
     json: bool = False
+    reopen: Callable[[], Guest] | None = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.guest is not None:
+            self.guest.close()
 
     @property
     def at(self) -> Guest:
-        """The guest. Raises UsageError where there is none."""
+        """The guest. Raises UsageError where there is none, TargetLost where it could not be opened again."""
         if self.guest is None:
+            if self.reopen is not None:
+                raise TargetLost("the target is not open; 'reattach' opens it again")
             raise UsageError("this needs a target; name one first, as in: inspector demo …")
         return self.guest
+
+    def reattach(self) -> Guest:
+        """Close the guest, lost or not, and open its target again; the chosen vCPU stays chosen where it is there.
+
+        A gdbstub takes one client, so the old one goes first. Raises UsageError where there is nothing to open, and
+        what opening raises; the session then goes on without a guest, and this may be tried again."""
+        if self.reopen is None:
+            raise UsageError("there is nothing to open again here; leave, and name a target")
+        before, self.guest = self.guest, None
+        if before is not None:
+            with suppress(InspectorError):
+                before.close()
+        guest = self.guest = self.reopen()
+        if before is not None and before.cpu in guest.target.cpus:
+            guest.choose_cpu(before.cpu)
+        return guest
 
     def register(self, name: str) -> int:
         """For operands."""
@@ -155,8 +187,8 @@ def parse(words: Sequence[str]) -> tuple[Command, Namespace]:
         parser.error(str(error))
 
 
-def run(session: Session, words: Sequence[str]) -> Iterator[Result]:
-    """Run the command that these words name, yielding its results as it has them."""
+def run(session: Session, words: Sequence[str]) -> Generator[Result, None, None]:
+    """Run the command that these words name, yielding its results as it has them. Closing it ends the command."""
     chosen, arguments = parse(words)
     yield from chosen.run(session, arguments)
 

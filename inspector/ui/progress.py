@@ -4,31 +4,50 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import TYPE_CHECKING
 
-from inspector.roots import Progress
+if TYPE_CHECKING:
+    from inspector.roots import Progress
 
 BLINK = 0.4
 EVERY = 0.1
+ANOTHER_AFTER = 5.0
+"""Seconds without a word after which the same work is taken for another run of it."""
+
+_showing = False
+"""Whether a line of progress stands on the terminal. There is one terminal, so there is one of these."""
 
 
 def progress() -> Progress:
-    """Tells what is being done and how far it is; silent where no terminal watches."""
+    """Tells what is being done and how far it is; silent where no terminal watches.
+
+    The line is wiped when the work is done, and by :func:`clear` when something else is to be written."""
     if not sys.stderr.isatty():
         return lambda _what, _done, _total: None
-    began = shown = 0.0
+    began = told = shown = 0.0
     before = ""
 
     def tell(what: str, done: int, total: int) -> None:
-        nonlocal began, shown, before
+        nonlocal began, told, shown, before
+        global _showing  # noqa: PLW0603
         now = time.monotonic()
-        if what != before or now - shown > 5:
+        if what != before or now - told > ANOTHER_AFTER:
             before, began = what, now
-        over = done >= total
-        if now - began < BLINK or (now - shown < EVERY and not over):
-            shown = shown if over else now
-            return
-        shown = now
-        line = "" if over else f"{what}: {100 * done // max(total, 1)}%"
-        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+        told = now
+        if done >= total:
+            before = ""
+            clear()
+        elif now - began >= BLINK and now - shown >= EVERY:
+            shown = now
+            _showing = True
+            print(f"\r\x1b[K{what}: {100 * done // max(total, 1)}%", end="", file=sys.stderr, flush=True)
 
     return tell
+
+
+def clear() -> None:
+    """Wipe a line of progress that was left standing, so that what comes next begins on an empty line."""
+    global _showing  # noqa: PLW0603
+    if _showing:
+        _showing = False
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,115 @@
+"""The REPL: a prompt, the status at the bottom; whatever happens to a command or the target, the session goes on."""
+
+from __future__ import annotations
+
+import sys
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app
+from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.output import ColorDepth
+from prompt_toolkit.output.defaults import create_output
+
+from inspector.commands.registry import Session
+from inspector.render.style import Style, safe
+from inspector.targets.base import RunState
+from inspector.ui import toolbar
+from inspector.ui.completer import WordCompleter
+from inspector.ui.execute import OWN, Executor
+from inspector.ui.history import open_history
+from inspector.ui.interrupts import Interrupts
+from inspector.ui.keys import bindings
+from inspector.ui.vocabulary import vocabulary
+
+PROMPT = "inspector> "
+RUNNING_PROMPT = "inspector (running)> "
+STOPPING = frozenset({"interrupt", "stepi", "si", "reattach"})
+"""Commands after which it is no news that the guest stands still."""
+
+
+def repl(session: Session, style: Style) -> int:
+    """Read command lines from the terminal and answer them until the user leaves. The exit status, 0.
+
+    Raises BrokenPipeError where standard output is a pipe that nobody reads any more."""
+    with Interrupts() as interrupts:
+        Repl(session, style, interrupts).run()
+    return 0
+
+
+class Repl:
+    """A session at a terminal."""
+
+    def __init__(self, session: Session, style: Style, interrupts: Interrupts) -> None:
+        self.session = session
+        self.interrupts = interrupts
+        self.executor = Executor(session, style, interrupts)
+        self.status = toolbar.NO_TARGET
+        self._prompt: PromptSession[str] = PromptSession(
+            history=open_history(),
+            completer=WordCompleter(vocabulary(lambda: session, OWN)),
+            complete_while_typing=False,
+            complete_in_thread=True,
+            auto_suggest=AutoSuggestFromHistory(),
+            enable_history_search=True,
+            enable_suspend=True,
+            key_bindings=bindings(),
+            bottom_toolbar=self._toolbar,
+            color_depth=None if style.colour else ColorDepth.DEPTH_1_BIT,
+            # Answers may go to a file while the user types at the terminal.
+            output=None if sys.stdout.isatty() or not sys.stderr.isatty() else create_output(always_prefer_tty=True),
+        )
+
+    def run(self) -> None:
+        """Prompt and answer until the user leaves."""
+        self.refresh()
+        self._greet()
+        while True:
+            try:
+                text = self._prompt.prompt(self._message)
+            except EOFError:
+                return
+            except KeyboardInterrupt:
+                text = self._on_interrupt()
+            if not self.executor.execute(text):
+                return
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Look how the target stands: for the toolbar, which only draws what was found here."""
+        before = self.status
+        try:
+            with self.interrupts.armed():
+                self.status = toolbar.gather(self.session.guest)
+        except KeyboardInterrupt:
+            return
+        stopped = before.state is RunState.RUNNING and self.status.state is RunState.STOPPED
+        if stopped and not STOPPING & self.executor.ran:
+            where = "" if self.status.nip is None else f" at NIP {self.status.nip:#x}"
+            self.executor.say(f"the guest has stopped by itself{where}")
+        if self.status.state is RunState.LOST and before.state is not RunState.LOST and self.session.guest is not None:
+            self.executor.say(f"{safe(self.status.target)} is lost; 'reattach' opens it again")
+
+    def _on_interrupt(self) -> str:
+        """What Ctrl-C on an empty line asks for, as a command line."""
+        guest = self.session.guest
+        if guest is not None and guest.running:
+            return "interrupt"
+        self.executor.say("nothing runs; Ctrl-D or 'quit' leaves")
+        return ""
+
+    def _greet(self) -> None:
+        guest = self.session.guest
+        if guest is None:
+            return
+        count = len(guest.target.cpus)
+        self.executor.say(
+            f"{safe(guest.target.name)}: {guest.target.state.value}, {count} vCPU{'' if count == 1 else 's'}; "
+            "'help' lists the commands, Tab completes, Ctrl-D leaves"
+        )
+
+    def _message(self) -> str:
+        return RUNNING_PROMPT if self.status.state is RunState.RUNNING else PROMPT
+
+    def _toolbar(self) -> str:
+        """Drawn at every key: nothing here may wait."""
+        return "\n".join(toolbar.lines(self.status, get_app().output.get_size().columns))

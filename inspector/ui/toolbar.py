@@ -1,0 +1,121 @@
+"""The line at the bottom: what is looked at, and how it stands.
+
+What it shows is gathered once before each prompt, so that drawing it never waits for the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from inspector.errors import InspectorError, TargetLost
+from inspector.guest import Guest
+from inspector.radix.registers import describe_msr
+from inspector.render.style import safe
+from inspector.targets.base import RunState
+
+SHOWN = ("nip", "pid", "lpidr", "msr")
+GAP = "  "
+SHORTEST_NAME = 8
+"""A target's name is not cut shorter than this: other things are left out instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a target stands. A register that is None is unknown, or not asked for as the guest runs."""
+
+    target: str
+    cpu: int
+    state: RunState
+    nip: int | None = None
+    pid: int | None = None
+    lpid: int | None = None
+    msr: int | None = None
+
+
+NO_TARGET = Status("no target", 0, RunState.LOST)
+
+
+def gather(guest: Guest | None) -> Status:
+    """How ``guest`` stands now. Asks a standing target for at most four registers, once an epoch; a running one for
+    none. Never raises InspectorError."""
+    if guest is None:
+        return NO_TARGET
+    target = guest.target
+    state = target.state
+    known: dict[str, int | None] = {}
+    try:
+        if state is RunState.RUNNING and target.control is not None and target.control.wait(0):
+            state = target.state
+        if state in (RunState.STOPPED, RunState.RECORDED):
+            registers = guest.registers(names=SHOWN)
+            known = {name: registers.get(name) for name in SHOWN}
+    except TargetLost:
+        state = RunState.LOST
+    except InspectorError:
+        state = target.state
+    return Status(
+        target.name, guest.cpu, state, known.get("nip"), known.get("pid"), known.get("lpidr"), known.get("msr")
+    )
+
+
+def lines(status: Status, width: int) -> list[str]:
+    """One line of at most ``width`` columns, or two where one does not hold it all."""
+    first, second = _first(status), list(_second(status))
+    whole = GAP.join([safe(status.target), *first, *second])
+    if _columns(whole) <= width:
+        return [whole]
+    rest = GAP.join(["", *first])
+    name = _shortened(safe(status.target), max(SHORTEST_NAME, width - _columns(rest)))
+    both = [_cut(name + rest, width)]
+    if second:
+        both.append(_cut(GAP.join(second), width))
+    return both
+
+
+def _first(status: Status) -> list[str]:
+    if status == NO_TARGET:
+        return ["'reattach' opens it again"]
+    if status.state is RunState.LOST:
+        return [f"vCPU {status.cpu}", "lost: 'reattach' opens it again"]
+    return [f"vCPU {status.cpu}", status.state.value]
+
+
+def _second(status: Status) -> Iterator[str]:
+    if status.state not in (RunState.STOPPED, RunState.RECORDED):
+        return
+    yield f"PID {_number(status.pid)} LPID {_number(status.lpid)}"
+    yield f"NIP {'unknown' if status.nip is None else f'{status.nip:#x}'}"
+    yield "MSR unknown" if status.msr is None else describe_msr(status.msr)
+
+
+def _number(value: int | None) -> str:
+    return "unknown" if value is None else str(value)
+
+
+def _columns(text: str) -> int:
+    from prompt_toolkit.utils import get_cwidth
+
+    return get_cwidth(text)
+
+
+def _cut(text: str, width: int) -> str:
+    """The beginning of ``text`` that fits, marked where it was cut."""
+    if _columns(text) <= width:
+        return text
+    while text and _columns(text) > width - 1:
+        text = text[:-1]
+    return text + "…" if width > 0 else ""
+
+
+def _shortened(text: str, width: int) -> str:
+    """``text`` with its middle left out: both the kind of a target and the end of its path tell it from others."""
+    if _columns(text) <= width:
+        return text
+    head, tail = text[: len(text) // 2], text[len(text) // 2 :]
+    while _columns(head) + _columns(tail) + 1 > width and (head or tail):
+        if len(head) > len(tail) or not tail:
+            head = head[:-1]
+        else:
+            tail = tail[1:]
+    return f"{head}…{tail}"

@@ -1,0 +1,125 @@
+"""What there is to suggest in a session, gathered from the registry, the parsers, the registers and the symbols.
+
+Nothing here asks the target: to complete a word never costs a round trip, nor disturbs a running guest.
+"""
+
+from __future__ import annotations
+
+import os
+from argparse import Action
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
+
+from inspector.commands.line import JSON
+from inspector.commands.registry import ABBREVIATIONS, MODULES, Session, command
+from inspector.radix.registers import register_format
+from inspector.targets.base import ALIASES, REGISTERS
+from inspector.ui.suggest import MOST, Argument, Grammar, Option, Vocabulary
+
+FILES = ("FILE", "PATH")
+COMMAND_NAMES = ("COMMAND", "command")
+REGISTER_NAMES = ("REG", "REGISTER")
+NO_NAMES = ("WORD", "LINE", "TEXT", "ADDR:LEN")
+"""The metavars (or destinations) of arguments that are not expressions."""
+
+
+def vocabulary(session: Callable[[], Session], own: Mapping[str, str]) -> Vocabulary:
+    """The words of a session. ``own`` are the REPL's own commands, none of which takes words, and what they do."""
+    return Vocabulary(
+        commands=partial(_commands, tuple(own.items())),
+        grammar=lambda name: Grammar() if name in own else grammar_of(name),
+        registers=registers(),
+        symbols=lambda prefix, limit: _symbols(session(), prefix, limit),
+        files=files,
+    )
+
+
+@cache
+def _commands(own: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    """Every command and its summary. Imports the commands, so it is asked for only when they are listed."""
+    return {**{name: command(name).summary for name in MODULES}, **dict(own)}
+
+
+@cache
+def registers() -> Mapping[str, str]:
+    """The registers by name, with their long names; other names of them come last."""
+    named = {}
+    for name in REGISTERS:
+        form = register_format(name)
+        named[name] = form.title if form and form.name != "EA" else ""
+    return {**named, **{alias: f"another name of {name}" for alias, name in ALIASES.items()}}
+
+
+@cache
+def grammar_of(name: str) -> Grammar | None:
+    """The words of a command of the registry, from its own parser. None where there is none of this name."""
+    if ABBREVIATIONS.get(name, name) not in MODULES:
+        return None
+    options = [Option((JSON,), "answer in JSON lines")]
+    operands: list[Argument] = []
+    more = False
+    # The list of actions is not documented, but every completer of argparse lives off it, and it has not changed.
+    for action in command(name).parser()._actions:
+        if action.option_strings:
+            argument = None if action.nargs == 0 else _argument(action)
+            repeatable = type(action).__name__ in ("_AppendAction", "_ExtendAction")
+            options.append(Option(tuple(action.option_strings), action.help or "", argument, repeatable))
+        else:
+            operands.append(_argument(action))
+            more = action.nargs in ("*", "+", "...")
+    return Grammar(tuple(options), tuple(operands), more)
+
+
+def _argument(action: Action) -> Argument:
+    """What an argument may be: by its choices, or else by what its metavar calls it."""
+    called = action.metavar if isinstance(action.metavar, str) else action.dest
+    if action.choices is not None:
+        return Argument("choice", {str(choice): "" for choice in action.choices})
+    if action.dest == "walker":
+        return Argument("choice", _walkers())
+    if called in FILES:
+        return Argument("file")
+    if called in COMMAND_NAMES:
+        return Argument("command")
+    if called in REGISTER_NAMES:
+        return Argument("register")
+    if called in NO_NAMES:
+        return Argument("nothing")
+    return Argument("expression")
+
+
+def _walkers() -> Mapping[str, str]:
+    from inspector.radix import software_walk, walk
+
+    return {walk.WALKER: "what the MMU does", **{name: each.meaning for name, each in software_walk.VARIANTS.items()}}
+
+
+def _symbols(session: Session, prefix: str, limit: int) -> list[str]:
+    guest = session.guest
+    if guest is None or guest.symbols is None:
+        return []
+    return list(guest.symbols.complete(prefix, limit))
+
+
+def files(prefix: str) -> Iterator[str]:
+    """The paths that begin so, sorted, folders ending in ``/``; hidden ones only where a dot was written."""
+    folder, begun = os.path.split(prefix)
+    try:
+        with os.scandir(folder or ".") as entries:
+            found = sorted(
+                (entry.name + "/" if _is_folder(entry) else entry.name)
+                for entry in entries
+                if entry.name.startswith(begun) and (begun.startswith(".") or not entry.name.startswith("."))
+            )
+    except (OSError, ValueError):
+        return
+    for name in found[:MOST]:
+        path = os.path.join(folder, name)
+        yield f"./{path}" if path.startswith("-") else path
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
