@@ -20,6 +20,7 @@ from inspector.radix.bits import (
     MSR_DR,
     MSR_HV,
     MSR_IR,
+    MSR_LE,
     PATE1_GR,
     PRTB_MASK,
     PRTS_MASK,
@@ -61,6 +62,10 @@ class Symbols(Protocol):
     @property
     def byte_order(self) -> Literal["little", "big"]:
         """The kernel's."""
+
+    @property
+    def byte_order_known(self) -> bool:
+        """False for a list of symbols that does not say (System.map)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +211,10 @@ def _from_symbols(evidence: Evidence) -> tuple[int | None, Attempt]:
     symbols = evidence.symbols
     if symbols is None:
         return None, Attempt(way, "no kernel image was given (--vmlinux)")
+    order = symbols.byte_order if symbols.byte_order_known else _running_order(evidence)
     try:
         at = symbols.address("process_tb") & REAL_MODE_MASK
-        pointer = int.from_bytes(evidence.memory.read(at, 8), symbols.byte_order)
+        pointer = int.from_bytes(evidence.memory.read(at, 8), order)
     except (UnknownSymbol, MemoryReadError) as error:
         return None, Attempt(way, str(error))
     if pointer == 0:
@@ -217,13 +223,17 @@ def _from_symbols(evidence: Evidence) -> tuple[int | None, Attempt]:
     if base & 0xFFF or not evidence.memory.ram.covers(base, 1 << 12):
         return None, Attempt(way, f"is {pointer:#x}, which is no page of RAM: is this the kernel that runs?")
     try:
-        pid_bits = int.from_bytes(
-            evidence.memory.read(symbols.address("mmu_pid_bits") & REAL_MODE_MASK, 4), symbols.byte_order
-        )
+        pid_bits = int.from_bytes(evidence.memory.read(symbols.address("mmu_pid_bits") & REAL_MODE_MASK, 4), order)
     except (UnknownSymbol, MemoryReadError):
         pid_bits = 0
     size_field = pid_bits + 4 - 12 if 8 <= pid_bits <= 32 else _assumed_size(base)
     return PATE1_GR | base | size_field, Attempt(way, f"points to {base:#x}")
+
+
+def _running_order(evidence: Evidence) -> Literal["little", "big"]:
+    """The byte order that a vCPU with translation on runs in: the kernel's, or a process of it."""
+    on = [c.msr for c, _ in evidence.contexts if c.msr is not None and c.msr & MSR_IR]
+    return "big" if on and not on[0] & MSR_LE else "little"
 
 
 def _assumed_size(base: int) -> int:
