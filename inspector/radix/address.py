@@ -59,10 +59,16 @@ class Context:
             raise UnknownRegister(name, self.cpu, True)
         return value
 
+    def _msr_or_assumed(self) -> int:
+        """MSR, or where it is unknown the state that ``hypervisor`` takes it to be in."""
+        if self.msr is not None:
+            return self.msr
+        return MSR_HV if self.hypervisor else 0
+
     def as_process(self, pid: int, ea: int) -> Context:
         """The same vCPU as if the process with this PID ran on it and used ``ea``: translation on, and user state for
         an address of the user's quadrant."""
-        msr = (self.msr or 0) | MSR_IR | MSR_DR
+        msr = self._msr_or_assumed() | MSR_IR | MSR_DR
         msr = msr | MSR_PR if pid and quadrant(ea) == 0 else msr & ~MSR_PR
         return replace(self, pid=pid, msr=msr)
 
@@ -75,7 +81,7 @@ class Context:
 
     def untranslated(self) -> Context:
         """The same vCPU with relocation off, so that its addresses are (guest) real."""
-        return replace(self, msr=(self.msr or 0) & ~(MSR_IR | MSR_DR))
+        return replace(self, msr=self._msr_or_assumed() & ~(MSR_IR | MSR_DR))
 
 
 def quadrant(ea: int) -> int:

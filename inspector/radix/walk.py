@@ -319,7 +319,8 @@ class _Walk:
         """Say what was taken for granted because a register is not known."""
         known = self.context
         if known.msr is None:
-            self.note("MSR is not known: translation on and privileged state are assumed")
+            state = "hypervisor" if known.hypervisor else "privileged"
+            self.note(f"MSR is not known: translation on and {state} state are assumed")
         if known.lpcr is None:
             self.note("LPCR is not known: the radix MMU is assumed")
         elif not known.lpcr & LPCR_UPRT:

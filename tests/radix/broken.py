@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from hypothesis import strategies as st
 
+from inspector.radix.address import Context
 from tests.radix.trees import (
     DR,
     GR,
@@ -24,7 +25,6 @@ from tests.radix.trees import (
     SF,
     VALID,
     Bump,
-    Context,
     GiB,
     GuestSpace,
     Memory,
@@ -120,7 +120,11 @@ def _first_stage(rng: Random, tree: Tree, top: int, shifts: list[int]) -> tuple[
         inside = (1 << shift) - 1
         given.append(leaf & 0x01FF_FFFF_FFFF_F000 & ~inside | ea & inside)
     near = rng.choice(eas)
-    return [*eas, near ^ 1 << rng.randrange(52), rng.choice((near ^ 1 << rng.randrange(64), rng.getrandbits(64)))], given
+    return [
+        *eas,
+        near ^ 1 << rng.randrange(52),
+        rng.choice((near ^ 1 << rng.randrange(64), rng.getrandbits(64))),
+    ], given
 
 
 def _context(rng: Random, relocation: bool) -> Context:

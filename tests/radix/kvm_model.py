@@ -111,7 +111,7 @@ class Vcpu:
         while level >= 0:
             if level and bits != P9_SUPPORTED_RADIX_BITS[level]:
                 return EINVAL, None
-            if level == 0 and not (bits in {5, 9}):
+            if level == 0 and bits not in {5, 9}:
                 return EINVAL, None
             left -= bits
             index = (eaddr >> left) & ((1 << bits) - 1)

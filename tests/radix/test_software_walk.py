@@ -40,6 +40,7 @@ from tests.radix.trees import (
     flat,
 )
 
+PAST = "pid-beyond-table"
 BOTH = "kvm@pre-70cd4c10b2"
 KERNELS: Mapping[str, Kernel] = MappingProxyType(
     {
@@ -156,7 +157,9 @@ def test_2_pid_times_16_wraps_in_32_bits() -> None:
     assert answer.steps[0].address == TABLE_AT + 16 * PID
 
 
-@pytest.mark.parametrize(("prts", "cause"), [(18, None), (19, None), (20, "pid-beyond-table"), (31, "pid-beyond-table")])
+@pytest.mark.parametrize(
+    ("prts", "cause"), [(18, None), (19, None), (20, "pid-beyond-table"), (31, "pid-beyond-table")]
+)
 def test_2_the_size_is_shifted_as_an_int(prts: int, cause: str | None) -> None:
     """PRTS 19 gives 1 << 31, which is negative and widens with its sign; from 20 on the shift loses the bit."""
     world = flat()
@@ -223,9 +226,9 @@ def test_5c_a_table_that_is_not_aligned_to_its_size_is_einval_before_it_is_read(
     assert len(refused(world, "EINVAL", "misaligned-base").steps) == 4 - level
 
 
-def test_5c_a_last_table_of_256_bytes_may_stand_at_any_256(shift: int = 16) -> None:
+def test_5c_a_last_table_of_256_bytes_may_stand_at_any_256() -> None:
     """Linux's 64K-page kernels do that: a directory entry like 0x80000000029e0105."""
-    world = flat(VALID | LEAF | READ | 0x50_0000, shift)
+    world = flat(VALID | LEAF | READ | 0x50_0000, 16)
     index = EA >> 16 & 0x1F
     base = 0x29E_0100
     world.poke(1, 0x8000_0000_029E_0105)

@@ -9,45 +9,12 @@ from hypothesis import given, settings
 
 from inspector.radix.translation import Access, Translation
 from inspector.radix.walk import translate
+from tests.radix.against_qemu import answer, cpu_of, outcome
 from tests.radix.broken import random_world, worlds
-from tests.radix.qemu_model import AS_IS, AS_PROMISED, Cpu, Quirks, Raised
-from tests.radix.trees import Context, Memory, World
+from tests.radix.qemu_model import AS_IS, AS_PROMISED, Quirks
+from tests.radix.trees import World
 
 ACCESSES: tuple[Access, ...] = ("r", "w", "x")
-FIRST_STAGE_SHAPES = ("tree-size", "table-size", "no-leaf", "process-entry-empty")
-
-
-def cpu_of(memory: Memory, context: Context, quirks: Quirks = AS_IS) -> Cpu:
-    """The model's vCPU with the registers of this context."""
-    return Cpu(
-        ram=lambda address: memory.word(address) if memory.holds(address) else None,
-        msr=context.msr or 0,
-        pid=context.pid or 0,
-        lpidr=context.lpidr or 0,
-        ptcr=context.ptcr or 0,
-        amr=context.amr or 0,
-        iamr=context.iamr or 0,
-        hrmor=context.hrmor or 0,
-        patb_entry=context.process_table if context.flat else None,
-        quirks=quirks,
-    )
-
-
-def outcome(cpu: Cpu, ea: int, access: Access) -> tuple[object, ...]:
-    """What the model says: ("ok", real address, page shift) or ("fault", interrupt, its bits)."""
-    try:
-        raddr, psize, _ = cpu.xlate(ea, access)
-    except Raised as raised:
-        return "fault", raised.name, raised.bits
-    return "ok", raddr, psize
-
-
-def answer(translation: Translation) -> tuple[object, ...]:
-    """What the walker says, in the same words."""
-    if translation.ok:
-        return "ok", translation.ra, translation.page_shift
-    assert translation.interrupt is not None, translation
-    return "fault", translation.interrupt.name, translation.interrupt.bits
 
 
 def agree(world: World, ea: int, access: Access, quirks: Quirks) -> Translation:

@@ -44,7 +44,8 @@ class Memory:
         return any(start <= address and address + length <= end for start, end in self.ram)
 
     def put(self, address: int, value: int) -> None:
-        assert address % 8 == 0 and self.holds(address), hex(address)
+        assert address % 8 == 0, hex(address)
+        assert self.holds(address), hex(address)
         self.words[address] = value & MASK64
 
     def word(self, address: int) -> int:
@@ -106,7 +107,7 @@ class Tree:
         """Put the leaf ``entry`` where it translates 2**shift bytes at ``target``; the entries' addresses by level."""
         target &= (1 << 52) - 1
         last = {39: 3, 30: 2, 21: 1, 16: 0, 12: 0}[shift]
-        path = {}
+        path: dict[int, int] = {}
         for level in (3, 2, 1, 0):
             reach = 52 if level == 3 else LEVEL_SHIFT[level + 1]
             key = (level, target >> reach)
