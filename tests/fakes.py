@@ -80,7 +80,7 @@ class FakeTarget:
     source: SparseMemory
     ram: RamMap
     files: dict[int, Registers]
-    known_roots: KnownRoots = KnownRoots()
+    known_roots: KnownRoots = field(default_factory=KnownRoots)
     control: RunControl | None = None
     state: RunState = RunState.RECORDED
     clock: Clock = field(default_factory=Clock)
@@ -174,7 +174,7 @@ TABLES_AT = 34 * MiB
 PARTITION_TABLE_AT = 60 * MiB
 PTCR = PARTITION_TABLE_AT | 4
 NIP = 0xC000_0000_0000_8000
-CODE = bytes.fromhex("a6427b7d" "0000a2e8" "00000060" "2000804e")
+CODE = bytes.fromhex("a6427b7d0000a2e8000000602000804e")
 BANNER_AT = 0xC000_0000_0040_0000
 BANNER = b"Linux version 6.1.0-50-powerpc64le\n\0"
 PID = 4

@@ -1,0 +1,349 @@
+"""``read`` and ``ram``: the bytes behind an address, and which addresses are RAM at all."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+from inspector.commands.notes import Note, if_changing
+from inspector.commands.registry import Command, Example, Parser, Session, no_arguments
+from inspector.errors import MemoryReadError, NotCaptured, NotRam, UsageError
+from inspector.guest import Guest
+from inspector.memory.physical import Range
+from inspector.radix.bits import MSR_LE
+from inspector.radix.translation import Translation
+
+LONGEST = 64 << 20
+"""Bytes that one 'read' shows at most."""
+USUAL = 64
+PIECE = 1 << 16
+"""Bytes asked for at a time."""
+SMALLEST_PAGE = 12
+LINE = 16
+Order = Literal["little", "big"]
+Space = Literal["effective", "real"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Bytes at ``address``, the first of which is at real address ``ra``. ``width`` is of the words to show them as,
+    0 for a hex dump; ``order`` is theirs."""
+
+    topic: ClassVar[str] = "memory"
+    space: Space
+    address: int
+    ra: int
+    data: bytes
+    width: int
+    order: Order | None
+
+    @property
+    def ok(self) -> bool:
+        """It was read."""
+        return True
+
+    @property
+    def words(self) -> list[int | None]:
+        """The words; None for one at the end that is not whole, as the rest of it could not be read."""
+        whole = len(self.data) - len(self.data) % self.width
+        pieces = [self.data[at : at + self.width] for at in range(0, whole, self.width)]
+        words: list[int | None] = [int.from_bytes(piece, self.order or "big") for piece in pieces]
+        return words if whole == len(self.data) else [*words, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """``length`` bytes at ``address`` that cannot be shown: a slug and the sentence. ``entry`` is the address of the
+    entry that led here, the first of ``entries`` in a row that say the same, if any did."""
+
+    topic: ClassVar[str] = "memory"
+    space: Space
+    address: int
+    length: int
+    cause: str
+    reason: str
+    entry: int | None = None
+    entries: int = 1
+    alike: object = field(default=None, compare=False)
+    """What holes that follow each other have in common where they are one."""
+
+    @property
+    def ok(self) -> bool:
+        """A fault."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Ram:
+    """The RAM map. ``captured`` are the bytes of each range that a snapshot holds, None where all RAM is there."""
+
+    topic: ClassVar[str] = "memory"
+    ranges: tuple[Range, ...]
+    total: int
+    captured: tuple[int, ...] | None
+
+    @property
+    def ok(self) -> bool:
+        """Always."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Bytes of one page, or why there are none."""
+
+    address: int
+    ra: int
+    data: bytes
+
+
+# -- real memory -------------------------------------------------------------------------------------------------------
+
+
+def _captured(guest: Guest) -> Sequence[tuple[int, int]] | None:
+    """(address, size) of what a recorded target holds, sorted; None where the source holds all of its RAM."""
+    held: Sequence[tuple[int, int]] | None = getattr(guest.memory.source, "captured", None)
+    return held
+
+
+def _limits(guest: Guest, ra: int, end: int) -> tuple[int, bool]:
+    """Up to where ``ra`` stays on one side of the RAM map's edge, and whether it is RAM."""
+    span = guest.memory.ram.span(ra)
+    if span is not None:
+        return min(end, span[1]), True
+    starts = [start for start, _ in guest.memory.ram.spans() if start > ra]
+    return min([end, *starts]), False
+
+
+def real_pieces(guest: Guest, ra: int, length: int) -> Iterator[tuple[int, bytes | MemoryReadError]]:
+    """``length`` bytes of real memory from ``ra`` on, as (address, bytes) and (address, why not). What is not RAM is
+    never asked for."""
+    end = ra + length
+    while ra < end:
+        upto, is_ram = _limits(guest, ra, end)
+        if not is_ram:
+            yield ra, NotRam(ra, upto - ra)
+            ra = upto
+            continue
+        upto = min(upto, ra + PIECE)
+        try:
+            yield ra, guest.memory.read(ra, upto - ra)
+        except MemoryReadError:
+            yield from _around_holes(guest, ra, upto)
+        ra = upto
+
+
+def _around_holes(guest: Guest, ra: int, end: int) -> Iterator[tuple[int, bytes | MemoryReadError]]:
+    """The same where not all of it can be read: cut where a snapshot's runs begin and end, else into small pages."""
+    held = _captured(guest)
+    edges = {ra, end}
+    edges.update(at for at in range(ra >> SMALLEST_PAGE << SMALLEST_PAGE, end, 1 << SMALLEST_PAGE) if at > ra)
+    for start, size in held or ():
+        edges.update(at for at in (start, start + size) if ra < at < end)
+    cuts = sorted(edges)
+    for at, upto in pairwise(cuts):
+        try:
+            yield at, guest.memory.read(at, upto - at)
+        except MemoryReadError as error:
+            yield at, error
+
+
+def _real(guest: Guest, address: int, length: int) -> Iterator[_Piece | Missing]:
+    for at, piece in real_pieces(guest, address, length):
+        if isinstance(piece, bytes):
+            yield _Piece(at, at, piece)
+        else:
+            yield Missing("real", at, piece.length, piece.slug, _plain(piece))
+
+
+def _plain(error: MemoryReadError) -> str:
+    """Why, without the address, which stands beside it."""
+    if isinstance(error, NotRam):
+        return "not RAM, so it was not read: it may be a device; 'ram' lists what is RAM"
+    if isinstance(error, NotCaptured):
+        return "RAM that this snapshot did not capture; record with --also or --everything"
+    return error.why
+
+
+# -- effective addresses -----------------------------------------------------------------------------------------------
+
+
+def _effective(guest: Guest, ea: int, length: int, pid: int | None) -> Iterator[_Piece | Missing]:
+    end = ea + length
+    while ea < end:
+        answer = guest.translate(ea, pid=pid)
+        if not answer.ok or answer.ra is None:
+            upto = _past(answer, end)
+            step = answer.steps[-1] if answer.steps else None
+            yield Missing(
+                "effective",
+                ea,
+                upto - ea,
+                answer.cause or "fault",
+                answer.reason,
+                step.address if step else None,
+                alike=(step.level, step.value) if step else None,
+            )
+            ea = upto
+            continue
+        shift = SMALLEST_PAGE if answer.page_shift is None else answer.page_shift
+        upto = min(end, ((ea >> shift) + 1) << shift)
+        leaf = answer.steps[-1].address if answer.steps else None
+        for ra, piece in real_pieces(guest, answer.ra, upto - ea):
+            at = ea + ra - answer.ra
+            if isinstance(piece, bytes):
+                yield _Piece(at, ra, piece)
+            else:
+                reason = f"real address {ra:#x}: {_plain(piece)}"
+                yield Missing("effective", at, piece.length, piece.slug, reason, leaf, alike=leaf)
+        ea = upto
+
+
+def _past(answer: Translation, end: int) -> int:
+    """The first address that the entry at fault does not cover: the fault is the same for all before it."""
+    step = answer.steps[-1] if answer.steps else None
+    known = step is not None and step.stage == 1 and step.value is not None and step.kind == "invalid"
+    shift = step.shift if known and step is not None and step.shift is not None else SMALLEST_PAGE
+    return min(end, ((answer.ea >> shift) + 1) << shift)
+
+
+# -- lines -------------------------------------------------------------------------------------------------------------
+
+
+def _lined(pieces: Iterable[_Piece | Missing]) -> Iterator[_Piece | Missing]:
+    """Pieces so cut that only the last before a hole ends in the middle of a line: one line may straddle two pages."""
+    begun: _Piece | None = None
+    for each in pieces:
+        if isinstance(each, Missing):
+            if begun is not None:
+                yield begun
+                begun = None
+            yield each
+            continue
+        piece = each
+        if begun is not None:
+            short = LINE - len(begun.data)
+            begun = replace(begun, data=begun.data + piece.data[:short])
+            if len(begun.data) < LINE:
+                continue
+            yield begun
+            piece = _from(piece, short)
+        whole = len(piece.data) - len(piece.data) % LINE
+        if whole:
+            yield replace(piece, data=piece.data[:whole])
+        begun = _from(piece, whole) if whole < len(piece.data) else None
+    if begun is not None:
+        yield begun
+
+
+def _from(piece: _Piece, offset: int) -> _Piece:
+    """The piece without its first ``offset`` bytes."""
+    return _Piece(piece.address + offset, piece.ra + offset, piece.data[offset:])
+
+
+def _merged(pieces: Iterable[_Piece | Missing]) -> Iterator[_Piece | Missing]:
+    """The same with holes that follow each other, and are of one cause, made one."""
+    hole: Missing | None = None
+    last: int | None = None
+    for each in pieces:
+        if isinstance(each, Missing) and hole is not None and (hole.cause, hole.alike) == (each.cause, each.alike):
+            more = each.entries if each.entry != last else 0
+            hole = replace(hole, length=hole.length + each.length, entries=hole.entries + more)
+            last = each.entry
+            continue
+        if hole is not None:
+            yield hole
+            hole = None
+        if isinstance(each, Missing):
+            hole, last = each, each.entry
+        else:
+            yield each
+    if hole is not None:
+        yield hole
+
+
+def _order(guest: Guest, arguments: Namespace) -> Order | None:
+    """In which order the bytes of a word stand: as told, else as the vCPU has it now. Raises UsageError."""
+    if arguments.little or arguments.big:
+        return "little" if arguments.little else "big"
+    if arguments.words in (None, 1):
+        return None
+    msr = guest.registers(names=("msr",)).get("msr")
+    if msr is None:
+        raise UsageError("the vCPU's MSR is not known, nor whether it is little-endian; say --little or --big")
+    return "little" if msr & MSR_LE else "big"
+
+
+def _read(session: Session, arguments: Namespace) -> Iterator[Shown | Missing | Note]:
+    guest = session.at
+    address = session.value(arguments.address)
+    length = USUAL if arguments.length is None else session.value(arguments.length)
+    pid = None if arguments.pid is None else session.value(arguments.pid)
+    width = arguments.words or 0
+    if pid is not None and arguments.real:
+        raise UsageError("--pid asks about a process's addresses and --real about real ones; give one of them")
+    if not 0 < length <= LONGEST:
+        raise UsageError(f"a length of {length:#x} bytes is not one of 1 to {LONGEST >> 20}M; read it in parts")
+    if width and length % width:
+        raise UsageError(f"{length} bytes are not a whole number of {width}-byte words; give a multiple of {width}")
+    if address + length > 1 << 64:
+        raise UsageError(f"{address:#x} and {length:#x} bytes run over the end of 64 bits; give a smaller length")
+    order = _order(guest, arguments)
+    yield from if_changing(guest)
+    space: Space = "real" if arguments.real else "effective"
+    pieces = _real(guest, address, length) if arguments.real else _effective(guest, address, length, pid)
+    for each in _lined(_merged(pieces)):
+        if isinstance(each, Missing):
+            yield each
+        else:
+            yield Shown(space, each.address, each.ra, each.data, width, order)
+
+
+def _read_arguments(parser: Parser) -> None:
+    parser.add_argument("address", metavar="ADDR", help="an effective address, or with --real a real one")
+    parser.add_argument("length", nargs="?", metavar="LENGTH", help=f"in bytes ({USUAL}), 64M at most")
+    parser.add_argument("--real", action="store_true", help="ADDR is a real address")
+    parser.add_argument("--pid", metavar="N", help="as if the process with this radix PID ran")
+    parser.add_argument("--words", type=int, choices=(1, 2, 4, 8), help="as words of so many bytes")
+    order = parser.add_mutually_exclusive_group()
+    order.add_argument("--little", action="store_true", help="little-endian words")
+    order.add_argument("--big", action="store_true", help="big-endian words, as page tables are")
+
+
+def _ram(session: Session, _arguments: Namespace) -> Iterator[Ram]:
+    guest = session.at
+    ram, held = guest.memory.ram, _captured(guest)
+    captured = None
+    if held is not None:
+        captured = tuple(
+            sum(max(0, min(r.end, start + size) - max(r.start, start)) for start, size in held) for r in ram
+        )
+    yield Ram(ram.ranges, ram.total, captured)
+
+
+COMMANDS = (
+    Command(
+        "read",
+        "the bytes at an address, as a hex dump or as words",
+        _read,
+        _read_arguments,
+        (
+            Example("read $nip 16 --words 4", "the next instructions, in the vCPU's byte order"),
+            Example("read 0x2000 0x20 --real", "by real address"),
+            Example("read 0x10000000 0x40 --pid 4", "what a process has there"),
+        ),
+        "Addresses go through the hardware's walk of the chosen vCPU, rights apart: what is mapped is shown. A page "
+        "that is not there is told, and the next goes on. What is not RAM is never read: it may be a device. Words "
+        "are in the vCPU's byte order (MSR[LE]) unless --little or --big says otherwise.",
+    ),
+    Command(
+        "ram",
+        "which real addresses are RAM, and how much of it a snapshot holds",
+        _ram,
+        no_arguments,
+        (Example("ram", "nothing outside these is ever read"),),
+    ),
+)

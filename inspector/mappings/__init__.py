@@ -1,0 +1,1 @@
+"""What is mapped, as a table: leaves put together into runs."""

@@ -1,0 +1,37 @@
+"""The answers of ``continue``, ``interrupt``, ``stepi`` and ``gdb``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from inspector.commands.control import Console, Went
+from inspector.radix.registers import describe_msr
+from inspector.render.style import Style, hexadecimal, safe
+
+
+def text(result: Went | Console, style: Style) -> Iterator[str]:
+    """Lines for a person."""
+    if isinstance(result, Console):
+        for line in result.output.splitlines():
+            yield safe(line.expandtabs())
+        return
+    yield f"{style('warn' if result.state == 'running' else 'good', result.state)}: {result.happened}"
+    if result.nip is not None:
+        mode = "" if result.msr is None else f"  {describe_msr(result.msr)}"
+        yield f"  vCPU {result.cpu} at {style('address', f'{result.nip:#018x}')}{mode}"
+
+
+def objects(result: Went | Console) -> Iterator[dict[str, Any]]:
+    """One object an answer."""
+    if isinstance(result, Console):
+        yield {"command": result.command, "output": result.output}
+        return
+    yield {
+        "happened": result.happened,
+        "state": result.state,
+        "epoch": result.epoch,
+        "cpu": result.cpu,
+        "nip": hexadecimal(result.nip),
+        "msr": hexadecimal(result.msr),
+    }

@@ -1,0 +1,115 @@
+"""The answers of ``read`` and ``ram``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from inspector.commands.memory import LINE, Missing, Ram, Shown
+from inspector.radix.fields import size_text as in_words
+from inspector.render.style import Style, hexadecimal, safe, size_text
+
+
+def text(result: Shown | Missing | Ram, style: Style) -> Iterator[str]:
+    """Lines for a person."""
+    if isinstance(result, Ram):
+        yield from _ram(result, style)
+    elif isinstance(result, Missing):
+        more = f"; the same holds for the {result.entries - 1} entries after it" if result.entries > 1 else ""
+        told = f"{in_words(result.length)} not there ({result.cause}): {result.reason}{more}"
+        lines = style.wrap(told, " " * 20)
+        yield f"{style('address', f'{result.address:#018x}')}  {style('bad', lines[0].lstrip())}"
+        yield from (style("bad", line) for line in lines[1:])
+    else:
+        yield from _words(result, style) if result.width else _dump(result, style)
+
+
+def _dump(shown: Shown, style: Style) -> Iterator[str]:
+    """Sixteen bytes a line, with what they say as text."""
+    for at in range(0, len(shown.data), LINE):
+        line = shown.data[at : at + LINE]
+        said = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in line)
+        address = style("address", f"{shown.address + at:016x}") + style("dim", ":")
+        yield f"{address} {line.hex(' ', -2):<39}  {style('dim', said)}"
+
+
+def _words(shown: Shown, style: Style) -> Iterator[str]:
+    width = 2 * shown.width
+    words = shown.words
+    across = LINE // shown.width
+    for at in range(0, len(words), across):
+        cells = ["?" * width if word is None else f"{word:0{width}x}" for word in words[at : at + across]]
+        address = f"{shown.address + at * shown.width:016x}"
+        yield f"{style('address', address)}{style('dim', ':')} {style('value', ' '.join(cells))}"
+
+
+def _ram(ram: Ram, style: Style) -> Iterator[str]:
+    for n, each in enumerate(ram.ranges):
+        where = f"{style('address', f'{each.start:#014x}')} - {style('address', f'{each.end - 1:#014x}')}"
+        held = "" if ram.captured is None else f"  {_share(ram.captured[n], each.size):<20}"
+        yield f"{where}  {size_text(each.size):>7}{held}  {safe(each.name)}".rstrip()
+    several = f"{len(ram.ranges)} range{'' if len(ram.ranges) == 1 else 's'}"
+    told = f"{size_text(ram.total)} of RAM in {several}"
+    if ram.captured is not None:
+        told += f", of which this holds {_size(sum(ram.captured))}"
+    yield style("dim", told)
+
+
+def _share(part: int, whole: int) -> str:
+    return "captured" if part >= whole else "not captured" if not part else f"{_size(part)} captured"
+
+
+def _size(size: int) -> str:
+    """A size in at most four digits and a unit, "about" where it is not exact."""
+    exact = size_text(size)
+    if len(exact) <= 6:
+        return exact
+    for unit, shift in (("P", 50), ("T", 40), ("G", 30), ("M", 20), ("K", 10)):
+        if size >> shift:
+            return f"{size / (1 << shift):.1f}{unit}"
+    return exact
+
+
+def objects(result: Shown | Missing | Ram) -> Iterator[dict[str, Any]]:
+    """What JSON lines are made of."""
+    if isinstance(result, Ram):
+        captured: list[int] | list[None] = [None] * len(result.ranges)
+        if result.captured is not None:
+            captured = list(result.captured)
+        yield {
+            "total": result.total,
+            "captured": None if result.captured is None else sum(result.captured),
+            "ranges": [
+                {"start": hexadecimal(each.start), "size": each.size, "name": each.name, "captured": held}
+                for each, held in zip(result.ranges, captured, strict=True)
+            ],
+        }
+        return
+    if isinstance(result, Missing):
+        yield {
+            "space": result.space,
+            "address": hexadecimal(result.address),
+            "length": result.length,
+            "status": "fault",
+            "cause": result.cause,
+            "reason": result.reason,
+            "entry_address": hexadecimal(result.entry),
+            "entries": result.entries,
+        }
+        return
+    answer: dict[str, Any] = {
+        "space": result.space,
+        "address": hexadecimal(result.address),
+        "length": len(result.data),
+        "status": "ok",
+        "ra": hexadecimal(result.ra),
+    }
+    if result.width:
+        answer |= {
+            "width": result.width,
+            "order": result.order,
+            "words": [hexadecimal(word) for word in result.words],
+        }
+    else:
+        answer["data"] = result.data.hex()
+    yield answer

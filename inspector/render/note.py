@@ -1,0 +1,19 @@
+"""What is said besides the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from inspector.commands.notes import Note
+from inspector.render.style import Style
+
+
+def text(result: Note, style: Style) -> Iterator[str]:
+    """Lines for a person."""
+    yield from (style("warn", line) for line in style.wrap(f"note: {result.text}"))
+
+
+def objects(result: Note) -> Iterator[dict[str, Any]]:
+    """An object that holds nothing but "note"."""
+    yield {"note": result.text}
