@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from inspector.errors import NotRam
+from inspector.errors import MemoryReadError, NotRam, Unreadable
 
 UNIT = 1024
 """Bytes fetched and kept together: small enough to cost about what one word does over gdb/MI, large
@@ -147,6 +147,14 @@ class PhysicalMemory:
             return b""
         if self.source.cheap or self.clock.running or length > UNIT:
             return self._fetch(address, length)
+        try:
+            return self._kept(address, length)
+        except MemoryReadError:
+            # The source lacks some of the units around, perhaps not what was asked for.
+            return self._fetch(address, length)
+
+    def _kept(self, address: int, length: int) -> bytes:
+        """The same out of whole units, fetched where they were not kept."""
         span = self.ram.span(address)
         assert span is not None
         pieces = []
@@ -181,4 +189,8 @@ class PhysicalMemory:
     def _fetch(self, address: int, length: int) -> bytes:
         self.traffic.reads += 1
         self.traffic.bytes += length
-        return self.source.read(address, length)
+        found = self.source.read(address, length)
+        if len(found) != length:
+            gave = f"{self.source.description} gave {len(found):#x} bytes instead; ask again, or open the target anew"
+            raise Unreadable(address, length, gave)
+        return found

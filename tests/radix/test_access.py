@@ -103,7 +103,7 @@ def test_the_interrupt_of_each_access(access: Access | None, partition_scoped: b
 def test_a_segment_interrupt_has_no_cause_bits() -> None:
     assert segment_interrupt("x") == Interrupt("ISEG", 0)
     for access in ("r", "w", None):
-        assert segment_interrupt(access) == Interrupt("DSEG", 0)  # type: ignore[arg-type]
+        assert segment_interrupt(access) == Interrupt("DSEG", 0)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -130,7 +131,7 @@ class TestUnknownRegisters:
         assert f"--set {name}=" in str(told.value)
 
     def without(self, world: World, *names: str) -> World:
-        world.context = replace(world.context, **dict.fromkeys(names))
+        world.context = replace(world.context, **cast("dict[str, Any]", dict.fromkeys(names)))
         return world
 
     def test_pid_for_the_users_quadrant_only(self) -> None:
@@ -179,7 +180,7 @@ class TestUnknownRegisters:
     def test_amr_and_iamr_are_taken_for_open_and_that_is_told(self) -> None:
         world = self.without(flat(VALID | LEAF | 7 | 0x100, msr=RELOCATED), "amr", "iamr")
         for access in (None, "r", "x"):
-            answer = translate(world.reader(), world.context, EA, access)  # type: ignore[arg-type]
+            answer = translate(world.reader(), world.context, EA, access)
             assert answer.ok
             assert any("AMR and IAMR are not known" in note for note in answer.notes)
         settled = self.without(flat(VALID | LEAF | 7 | 0x180), "amr", "iamr")
