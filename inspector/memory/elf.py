@@ -28,7 +28,7 @@ EHDR_BYTES, PHDR_BYTES, SHDR_BYTES = 64, 56, 64
 NO_PADDR = (1 << 64) - 1
 """p_paddr of a segment that has no physical address (/proc/kcore's vmalloc area)."""
 
-MAX_HEADERS = 1 << 20
+MAX_HEADERS = 1 << 18
 MAX_NOTE_BYTES = 64 << 20
 MAX_NOTES = 1 << 18
 
@@ -72,8 +72,11 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One note: its name without the terminator, its type, and where its ``size`` bytes are in the file."""
+    """One note: its name without the terminator, its type, and where its ``size`` bytes are in the file.
 
+    ``start`` is where its header is."""
+
+    start: int
     name: bytes
     type: int
     offset: int
@@ -134,7 +137,7 @@ def read_header(path: str, data: Bytes, size: int) -> Header | None:
         raise FormatError(path, f"its ELF type is {kind}, not a core (4); get the file again")
     phoff, shoff = struct.unpack_from(order + "QQ", head, 32)
     phentsize, phnum = struct.unpack_from(order + "HH", head, 54)
-    if phnum == PN_XNUM:
+    if phnum == PN_XNUM and shoff >= EHDR_BYTES:
         # Section header 0 is the one thing that is ever read of the section table.
         if shoff + SHDR_BYTES > size:
             return None
@@ -217,7 +220,7 @@ def read_notes(path: str, data: Bytes, core: Core) -> Iterator[Note]:
             left -= 1
             if desc_at + descsz > end or left < 0:
                 raise FormatError(path, f"its notes are garbled at offset {at:#x}; get the file again")
-            yield Note(data[name_at : name_at + min(namesz, 64)].rstrip(b"\0"), kind, desc_at, descsz)
+            yield Note(at, data[name_at : name_at + min(namesz, 64)].rstrip(b"\0"), kind, desc_at, descsz)
             at = desc_at + (descsz + 3 & ~3)
 
 

@@ -17,6 +17,7 @@ The JSON: ::
      "zeros": [["0x3e010000", 16711680]],
      "unreadable": [["0x1000", 4096]],
      "roots": {"process_table": "0x800000003e00000c", "how": "...", "sure": "..."},
+     "notes": "<SHA-256 of the notes before this one>",
      "block": 4194304,
      "runs": [["0x2740000", 65536, ["<SHA-256 of each block>", ...]]]}
 
@@ -89,6 +90,7 @@ class Manifest:
     zeros: tuple[tuple[int, int], ...] = ()
     unreadable: tuple[tuple[int, int], ...] = ()
     roots: RootsRecord | None = None
+    notes: str | None = None
     block: int = LEAST_BLOCK
     runs: tuple[RunRecord, ...] | None = None
 
@@ -122,6 +124,8 @@ def encode(manifest: Manifest) -> bytes:
         roots = manifest.roots
         value = None if roots.process_table is None else hex(roots.process_table)
         document["roots"] = {"process_table": value, "how": roots.how, "sure": roots.sure}
+    if manifest.notes is not None:
+        document["notes"] = manifest.notes
     if manifest.runs is not None:
         document["block"] = manifest.block
         document["runs"] = [[hex(run.address), run.size, list(run.digests)] for run in manifest.runs]
@@ -188,8 +192,9 @@ def _from_document(document: object) -> Manifest:
         cpus=_cpus(document["cpus"]) if "cpus" in document else None,
         ram=_ram(document["ram"]) if "ram" in document else None,
         zeros=tuple(_span(row) for row in _rows(document, "zeros", jsonsafe.MAX_BRACKETS)),
-        unreadable=tuple(_span(row) for row in _rows(document, "unreadable", MAX_RANGES)),
+        unreadable=tuple(_span(row) for row in _rows(document, "unreadable", jsonsafe.MAX_BRACKETS)),
         roots=_roots(document["roots"]) if "roots" in document else None,
+        notes=jsonsafe.text(document.get("notes")),
         block=block,
         runs=_runs(document, block) if "runs" in document else None,
     )

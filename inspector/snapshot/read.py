@@ -101,6 +101,8 @@ def open_core(path: str) -> OpenedCore:
 
 
 def _from_file(file: FileBytes) -> OpenedCore:
+    from hashlib import sha256
+
     path = file.path
     core = read_core(path, file.data, file.size)
     manifest: Manifest | None = None
@@ -113,6 +115,9 @@ def _from_file(file: FileBytes) -> OpenedCore:
             if note.size > MAX_BYTES:
                 raise FormatError(path, f"its manifest is longer than {MAX_BYTES >> 20} MiB; get the file again")
             manifest = manifests.decode(path, file.data[note.offset : note.offset + note.size])
+            before = file.data[max(at for at, _ in core.note_spans if at <= note.start) : note.start]
+            if manifest.notes is not None and manifest.notes != sha256(before).hexdigest():
+                raise FormatError(path, "its notes are not as they were written; get the file again")
         elif note.name == prstatus.NAME and note.type == prstatus.NT_PRSTATUS and note.size == prstatus.SIZE:
             if len(cpus) == MAX_CPUS:
                 raise FormatError(path, f"it claims more than {MAX_CPUS} vCPUs; get the file again")

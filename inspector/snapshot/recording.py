@@ -150,9 +150,9 @@ def without_refused(recording: Recording) -> Recording:
                 step = CHUNK
         if run.end > start:
             runs.append(Run(start, run.end - start, run.data))
-    return replace(recording, runs=runs, unreadable=[*recording.unreadable, *_joined(refused)])
+    return replace(recording, runs=runs, unreadable=[*recording.unreadable, *joined(refused)])
 
 
-def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+def joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Sorted spans, those that touch made one."""
     return [(start, end - start) for start, end in RamMap(Range(a, s) for a, s in spans).spans()]

@@ -16,11 +16,11 @@ from inspector.memory import elf
 from inspector.memory.physical import RamMap
 from inspector.snapshot import manifest as manifests
 from inspector.snapshot import prstatus
-from inspector.snapshot.jsonsafe import MAX_BRACKETS, MAX_BYTES
+from inspector.snapshot.jsonsafe import MASK64, MAX_BRACKETS, MAX_BYTES
 from inspector.snapshot.manifest import Manifest, RunRecord, block_for
 from inspector.snapshot.output import replacing
 from inspector.snapshot.read import VMCOREINFO
-from inspector.snapshot.recording import LINEAR_LIMIT, Piece, Recording, join, without_refused
+from inspector.snapshot.recording import LINEAR_LIMIT, Piece, Recording, join, joined, without_refused
 
 PF_RWX = 7
 EF_PPC64_ABI_V2 = 2
@@ -69,7 +69,7 @@ def _write(path: str, recording: Recording, force: bool) -> Summary:
             out.write(piece)
         size = out.finish()
     captured = sum(piece.size for piece in layout.pieces)
-    unreadable = sum(length for _, length in recording.unreadable)
+    unreadable = sum(length for _, length in layout.recording.unreadable)
     zeros = sum(piece.size - piece.file_size for piece in layout.pieces)
     return Summary(path, size, len(layout.pieces), captured, zeros, unreadable, len(recording.cpus))
 
@@ -78,17 +78,25 @@ class Layout:
     """Where everything goes in the file."""
 
     def __init__(self, path: str, recording: Recording) -> None:
+        from hashlib import sha256
+
         if recording.byte_order not in manifests.BYTE_ORDERS:
             raise RecordError(f"{path} was not written: byte order {recording.byte_order!r} is not 'little' or 'big'")
-        self.recording = recording
+        for cpu in recording.cpus:
+            for name, value in cpu.registers.items():
+                if not 0 <= value <= MASK64:
+                    raise RecordError(f"{path} was not written: {name} of vCPU {cpu.cpu} is {value:#x}, not 64 bits")
+        self.recording = replace(recording, unreadable=joined(recording.unreadable))
         self.order = "<" if recording.byte_order == "little" else ">"
         self.pieces: list[Piece] = join(recording.runs, recording.zeros, RamMap(recording.ram))
         total = sum(piece.file_size for piece in self.pieces)
-        self._manifest = _manifest(recording, self.pieces, block_for(total))
+        self._others = self._other_notes()
+        self._manifest = _manifest(self.recording, self.pieces, block_for(total), sha256(self._others).hexdigest())
         encoded = manifests.encode(self._manifest)
-        if len(encoded) > MAX_BYTES or len(self.pieces) * 2 > MAX_BRACKETS:
+        spans = len(self.pieces) + len(self.recording.unreadable)
+        if len(encoded) > MAX_BYTES or spans * 2 > MAX_BRACKETS:
             raise RecordError(
-                f"{path} was not written: {len(self.pieces)} separate runs are more than a snapshot can list; "
+                f"{path} was not written: {spans} separate runs are more than a snapshot can list; "
                 "record larger stretches with --also ADDR:LEN, or --everything"
             )
         self._phnum = len(self.pieces) + 1
@@ -170,6 +178,10 @@ class Layout:
         return b"".join(out).ljust(self._lead, b"\0")
 
     def _notes(self, manifest: bytes) -> bytes:
+        """All notes, the manifest last because it holds a checksum of the others."""
+        return self._others + _note(self.order, manifests.NOTE_NAME, manifests.NOTE_TYPE, manifest)
+
+    def _other_notes(self) -> bytes:
         recording = self.recording
         notes = [
             _note(self.order, prstatus.NAME, prstatus.NT_PRSTATUS, prstatus.encode(self.order, cpu.cpu, cpu.registers))
@@ -177,11 +189,10 @@ class Layout:
         ]
         if recording.vmcoreinfo is not None:
             notes.append(_note(self.order, VMCOREINFO, 0, recording.vmcoreinfo))
-        notes.append(_note(self.order, manifests.NOTE_NAME, manifests.NOTE_TYPE, manifest))
         return b"".join(notes)
 
 
-def _manifest(recording: Recording, pieces: list[Piece], block: int) -> Manifest:
+def _manifest(recording: Recording, pieces: list[Piece], block: int, notes: str) -> Manifest:
     """The manifest, with checksums that are still to be filled in."""
     return Manifest(
         byte_order=recording.byte_order,
@@ -192,6 +203,7 @@ def _manifest(recording: Recording, pieces: list[Piece], block: int) -> Manifest
         zeros=tuple((p.address, p.size) for p in pieces if not p.parts),
         unreadable=tuple(recording.unreadable),
         roots=recording.roots,
+        notes=notes,
         block=block,
         runs=tuple(RunRecord(p.address, p.size, (NO_DIGEST,) * -(-p.size // block)) for p in pieces if p.parts),
     )
