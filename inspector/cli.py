@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from inspector.commands.line import parse_line
-from inspector.commands.registry import MODULES, WITHOUT_GUEST, Session, command, run
+from inspector.commands.registry import HELP, MODULES, WITHOUT_GUEST, Session, command, run
 from inspector.errors import InspectorError, UsageError
 from inspector.guest import Guest
 from inspector.render.style import Style
@@ -16,7 +16,7 @@ from inspector.render.style import Style
 USAGE = """\
 usage: inspector TARGET [OPTIONS] [COMMAND WORDS…]     one command, or the REPL
        inspector TARGET -c 'COMMAND' … | -f FILE       several commands
-       inspector help [COMMAND] | doctor
+       inspector help [COMMAND] | decode [KIND] VALUE… | rmmu | doctor
 
 targets:  demo | FILE | gdb:HOST:PORT | gdb:unix:PATH | raw:FILE[@ADDR]…
 options:  --vmlinux FILE  --process-table VALUE  --set REG=VALUE  --cpu N
@@ -55,7 +55,7 @@ def split(arguments: Sequence[str]) -> Words:
         at += 1
         if word == "--json":
             words.json = True
-        elif word in ("-h", "--help") and not rest:
+        elif word in HELP and len(rest) < 2 and not (rest and rest[0] in MODULES):
             words.help = True
         elif name in WITH_VALUE and (equals == "" or name.startswith("--")):
             if not equals:
@@ -113,10 +113,10 @@ def _main(arguments: Sequence[str]) -> int:
     style = _style(words.values.get("--color", "auto"))
     if not words.targets:
         return _answer(Session(json=words.json), words.command, style)
-    if words.targets[0] in MODULES and not os.path.exists(words.targets[0]):
-        raise UsageError(
-            f"{words.targets[0]!r} is a command, and a target comes first, as in: inspector demo {' '.join(arguments)}"
-        )
+    if not os.path.exists(words.targets[0]):
+        if words.targets[0] in MODULES and words.command[:1] and words.command[0] in HELP:
+            return _answer(Session(json=words.json), ("help", words.targets[0]), style)
+        _not_a_command(words.targets[0], arguments)
     if words.command:
         command(words.command[0])
     with Session(json=words.json, reopen=lambda: _open(words)) as session:
@@ -130,6 +130,18 @@ def _main(arguments: Sequence[str]) -> int:
         from inspector.ui.repl import repl
 
         return repl(session, style)
+
+
+def _not_a_command(target: str, arguments: Sequence[str]) -> None:
+    """Raises UsageError where what stands in the target's place is a command, or nearly one."""
+    from difflib import get_close_matches
+
+    if target in MODULES:
+        shown = " ".join(arguments)
+        raise UsageError(f"{target!r} is a command, and a target comes first, as in: inspector demo {shown}")
+    near = get_close_matches(target, MODULES, n=1, cutoff=0.75)
+    if near:
+        raise UsageError(f"{target!r} is no file; for the command {near[0]!r} name a target first: demo {near[0]} …")
 
 
 def _open(words: Words) -> Guest:

@@ -69,7 +69,9 @@ class Rmmu:
 
 
 def kind_named(word: str) -> Format | None:
-    """The format that ``word`` names: an entry's or a register's."""
+    """The format that ``word`` names: an entry's or a register's. None for an operand, ``$msr`` too."""
+    if word.startswith("$"):
+        return None
     return format_named(word) or register_format(canonical(word)) or register_format(word)
 
 
@@ -129,7 +131,7 @@ def _decode(session: Session, arguments: Namespace) -> Iterator[DecodedValue | K
 
 def _not_a_kind(word: str, error: InspectorError) -> InspectorError:
     """A word that is neither kind nor value may be a kind with a slip in it."""
-    if word[:1].isdigit() or not isinstance(error, UsageError):
+    if not word[:1].isalpha() or not isinstance(error, UsageError):
         return error
     known = [name for name, _, _ in (*kinds().entries, *kinds().registers)]
     near = difflib.get_close_matches(word.lower(), known, n=2)

@@ -44,8 +44,10 @@ MODULES: Mapping[str, str] = MappingProxyType(
 )
 """Every command, in the order that 'help' lists them, and the module of this room that holds it."""
 
-WITHOUT_GUEST = frozenset({"doctor", "help", "rmmu"})
+WITHOUT_GUEST = frozenset({"decode", "doctor", "help", "rmmu"})
 """Commands that need no target."""
+
+HELP = ("--help", "-h")
 
 ABBREVIATIONS: Mapping[str, str] = MappingProxyType(
     {"x": "xlate", "c": "continue", "si": "stepi", "?": "help", "h": "help"}
@@ -178,8 +180,10 @@ def command(name: str) -> Command:
 
 
 def parse(words: Sequence[str]) -> tuple[Command, Namespace]:
-    """The command that these words name, and its arguments. Raises UsageError."""
+    """The command that these words name, and its arguments; with --help after it, 'help' on it. Raises UsageError."""
     chosen = command(words[0])
+    if len(words) > 1 and words[1] in HELP:
+        chosen, words = command("help"), ("help", chosen.name)
     parser = chosen.parser()
     try:
         return chosen, parser.parse_args(list(words[1:]))

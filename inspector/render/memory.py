@@ -15,13 +15,19 @@ def text(result: Shown | Missing | Ram, style: Style) -> Iterator[str]:
     if isinstance(result, Ram):
         yield from _ram(result, style)
     elif isinstance(result, Missing):
-        more = f"; the same holds for the {result.entries - 1} entries after it" if result.entries > 1 else ""
-        told = f"{in_words(result.length)} not there ({result.cause}): {result.reason}{more}"
-        lines = style.wrap(told, " " * 20)
-        yield f"{style('address', f'{result.address:#018x}')}  {style('bad', lines[0].lstrip())}"
-        yield from (style("bad", line) for line in lines[1:])
+        yield from _missing(result, style)
     else:
         yield from _words(result, style) if result.width else _dump(result, style)
+
+
+def _missing(missing: Missing, style: Style) -> Iterator[str]:
+    others = missing.entries - 1
+    more = f"; the same holds for the {others} entries after it" if others > 1 else ""
+    more = "; the same holds for the entry after it" if others == 1 else more
+    told = f"{in_words(missing.length)} not there ({missing.cause}): {missing.reason}{more}"
+    first, *rest = style.wrap(told, " " * 18)
+    yield f"{style('address', f'{missing.address:016x}')}{style('dim', ':')} {style('bad', first.lstrip())}"
+    yield from (style("bad", line) for line in rest)
 
 
 def _dump(shown: Shown, style: Style) -> Iterator[str]:
