@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from inspector.errors import MemoryReadError, TargetError, UnknownSymbol
 from inspector.guest import Guest
@@ -28,6 +29,9 @@ from inspector.roots import LINEAR_MAP
 from inspector.snapshot.recording import Recording, Run, run_of
 
 PAGE = 4096
+LASTING = ("machine", "qemu", "gdb")
+"""What a target says of where it comes from that a snapshot keeps."""
+
 PIECE = 1 << 20
 """Bytes read at a time."""
 
@@ -183,11 +187,19 @@ def recording_of(guest: Guest, *, everything: bool = False, also: Iterable[tuple
         cpus=cpus,
         unreadable=sorted(taken.unreadable.items()),
         roots=RootsRecord(roots.process_table, roots.how, roots.sure) if roots.process_table is not None else None,
-        machine={**guest.target.machine, "changing": True} if guest.running else guest.target.machine,
+        machine=_provenance(guest),
         vmcoreinfo=vmcoreinfo(guest),
         linear_base=LINEAR_MAP if roots.state == "radix" else None,
         recorded_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
+
+
+def _provenance(guest: Guest) -> dict[str, Any]:
+    """What of the target's own words still means something elsewhere, and what wrote the file."""
+    from inspector import __version__
+
+    told = {name: value for name, value in guest.target.machine.items() if name in LASTING}
+    return {**told, "inspector": __version__, **({"changing": True} if guest.running else {})}
 
 
 def _watched(guest: Guest, spans: Sequence[tuple[int, int]]) -> Callable[[int, int], bytes]:

@@ -49,7 +49,7 @@ def addresses(guest: Guest, number: int, seed: int) -> Iterator[int]:
     """Addresses of all kinds: inside leaves of every size, just outside them, and anywhere in any quadrant."""
     rng = random.Random(seed)
     by_kind: dict[tuple[bool, int], list[int]] = {}
-    for pid, leaf in leaves(guest):
+    for pid, leaf in leaves(guest) if guest.roots.state == "radix" else ():
         by_kind.setdefault((pid == 0, leaf.shift), []).append(effective(pid, leaf))
     kinds = sorted(by_kind)
     for _ in range(number):

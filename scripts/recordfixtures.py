@@ -54,7 +54,9 @@ def record(machine: Machine, folder: Path, kind: str) -> None:
 
 def note(machine: Machine, guest: Guest, summary: Summary, kind: str) -> str:
     """How it was made."""
-    words = [word.replace(str(machine.directory), "FOLDER") for word in machine.command[1:]]
+    command = machine.command
+    first = next(at for at, word in enumerate(command) if Path(word).name == machine.kind.emulator)
+    words = [word.replace(str(machine.directory), "FOLDER") for word in command[first + 1 :]]
     if machine.kind.linux:
         words = [word.replace(str(machine.vmlinux), "VMLINUX") for word in words]
     lines = [
