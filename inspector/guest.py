@@ -139,6 +139,7 @@ class Guest:
             given=self.process_table_given,
             recorded=known.process_table,
             recorded_how=known.how,
+            recorded_sure=known.sure,
             symbols=self.symbols,
             progress=self.progress,
         )

@@ -93,5 +93,5 @@ def _open(names: Sequence[str], regs: str | None, ram: str | None) -> Target:
 
     if first == DEMO:
         with as_file(files("inspector") / "demo" / DEMO_FILE) as path:
-            return open_recorded(str(path))
+            return open_recorded(str(path), DEMO)
     return open_recorded(first)

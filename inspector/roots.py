@@ -37,6 +37,7 @@ from inspector.radix.walk import translate
 NOT_ALLOCATED = "is 0"
 
 Sureness = Literal["given", "certain", "confirmed", "likely", "unknown"]
+SURENESS: tuple[Sureness, ...] = ("given", "certain", "confirmed", "likely", "unknown")
 MmuState = Literal["radix", "mmu-off", "nothing-registered", "hash-mmu", "not-found"]
 
 LINEAR_MAP = 0xC000_0000_0000_0000
@@ -111,6 +112,7 @@ class Evidence:
     given: int | None = None
     recorded: int | None = None
     recorded_how: str = ""
+    recorded_sure: str = ""
     symbols: Symbols | None = None
     progress: Progress = _quiet
 
@@ -141,7 +143,8 @@ def find(evidence: Evidence) -> Roots:
     if first.ptcr is not None:
         attempts.append(Attempt("PTCR", "is 0, as on a machine whose hypervisor is out of sight (pseries)"))
     if evidence.recorded is not None:
-        return found(evidence.recorded, evidence.recorded_how, "certain")
+        sure: Sureness = next((each for each in SURENESS if each == evidence.recorded_sure), "likely")
+        return found(evidence.recorded, evidence.recorded_how, sure)
     before = _before_radix(evidence)
     if before and before.state in ("mmu-off", "hash-mmu") and evidence.symbols is None:
         return replace(before, attempts=tuple(attempts))

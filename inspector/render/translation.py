@@ -18,6 +18,7 @@ from inspector.radix.bits import (
 )
 from inspector.radix.steps import decode_step
 from inspector.radix.translation import Step, Translation
+from inspector.radix.walk import WALKER
 from inspector.render.style import Style, hexadecimal, size_text
 
 ATTRIBUTES = {ATT_NORMAL: "normal", ATT_SAO: "sao", ATT_NON_IDEMPOTENT: "non-idempotent", ATT_TOLERANT: "tolerant"}
@@ -53,19 +54,19 @@ def _headline(answer: Translation, style: Style, in_ram: bool | None) -> str:
         return f"{ea} -> {style('bad', f'fault{errno}: {answer.cause}')}  {style('dim', whose)}"
     assert answer.ra is not None
     where = "" if in_ram is not False else ", not RAM"
-    page = f"{size_text(1 << answer.page_shift)} page, " if answer.relocation and answer.page_shift is not None else ""
+    page = f"{size_text(1 << answer.page_shift)} " if answer.relocation and answer.page_shift is not None else ""
     return f"{ea} -> {style('good', f'{answer.ra:#x}')}  {page}{answer.rights}{where}  {style('dim', whose)}"
 
 
 def _whose(answer: Translation) -> str:
-    parts = [answer.walker]
+    parts = [] if answer.walker == WALKER else [answer.walker]
     if answer.lpid is not None:
         parts.append(f"LPID {answer.lpid}")
     if answer.pid is not None:
         parts.append(f"PID {answer.pid}")
     if not answer.relocation:
         parts.append("real mode")
-    return ", ".join(parts)
+    return " ".join(parts)
 
 
 def _step(step: Step, style: Style) -> Iterator[str]:

@@ -89,10 +89,11 @@ class KnownRoots:
     """What a target itself knows of the roots: a snapshot's manifest, --process-table.
 
     ``process_table`` is the registered value with its size field, as KVM keeps it in
-    ``arch.process_table``; ``how`` says who said so."""
+    ``arch.process_table``; ``how`` says who said so, and ``sure`` how sure that was."""
 
     process_table: int | None = None
     how: str = ""
+    sure: str = ""
 
 
 class Target(Protocol):

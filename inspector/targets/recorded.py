@@ -20,8 +20,8 @@ class RecordedTarget:
     control = None
     state = RunState.RECORDED
 
-    def __init__(self, path: str, opened: OpenedCore) -> None:
-        self.name = path
+    def __init__(self, name: str, opened: OpenedCore) -> None:
+        self.name = name
         self.ram: RamMap = opened.ram
         self.source: CoreMemory = opened.memory
         self.clock = Clock()
@@ -49,10 +49,8 @@ class RecordedTarget:
         roots = self._opened.manifest.roots if self._opened.manifest else None
         if roots is None or roots.process_table is None:
             return KnownRoots()
-        told = "; ".join(word for word in (roots.how, roots.sure) if word)
-        return KnownRoots(
-            roots.process_table, f"recorded in the snapshot ({told})" if told else "recorded in the snapshot"
-        )
+        how = f"the snapshot, recorded from {roots.how}" if roots.how else "the snapshot"
+        return KnownRoots(roots.process_table, how, roots.sure)
 
     @property
     def machine(self) -> Mapping[str, Any]:
@@ -88,8 +86,8 @@ def registers_of(known: Mapping[int, Registers], cpu: int) -> Registers:
     return found
 
 
-def open_recorded(path: str) -> RecordedTarget:
-    """Open the snapshot or ELF core ``path``, plain, .gz or .zst, told apart by content.
+def open_recorded(path: str, name: str | None = None) -> RecordedTarget:
+    """Open the snapshot or ELF core ``path``, plain, .gz or .zst, told apart by content; ``name`` is what it is called.
 
     Raises FormatError for what is neither, is cut short or garbled, and WrongArchitecture for another machine's."""
-    return RecordedTarget(path, open_core(path))
+    return RecordedTarget(name or path, open_core(path))
