@@ -40,7 +40,12 @@ class Style:
         import textwrap
 
         return textwrap.wrap(
-            text, max(self.width, 40), initial_indent=indent, subsequent_indent=indent, break_long_words=False
+            text,
+            max(self.width, 40),
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,  # an option or a path is to be copied whole
         )
 
 

@@ -40,6 +40,8 @@ class Executor:
         self._style = style
         self.ran: set[str] = set()
         """The commands that the last :meth:`execute` ran."""
+        self.lost = False
+        """Whether in it the user was told that the target is lost."""
         self._bugs = Bugs()
 
     @property
@@ -52,11 +54,13 @@ class Executor:
     def execute(self, text: str) -> bool:
         """Run what was typed, or pasted in several lines, until one is interrupted. False is for leaving."""
         self.ran.clear()
+        self.lost = False
         for line in text.splitlines():
             try:
                 if not self._line(line):
                     return False
             except TargetLost as error:
+                self.lost = True
                 self.complain(str(error))
                 if self.session.reopen is not None and "reattach" not in str(error):
                     self.say("'reattach' opens it again")

@@ -7,7 +7,7 @@ from prompt_toolkit.keys import Keys
 
 
 def bindings() -> KeyBindings:
-    """Ctrl-C, pressed or sent as a signal, clears what is typed; on an empty line the prompt raises KeyboardInterrupt."""
+    """Ctrl-C, pressed or sent as a signal: clears what is typed, or raises KeyboardInterrupt where nothing is."""
     keys = KeyBindings()
 
     @keys.add("c-c")

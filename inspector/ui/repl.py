@@ -23,8 +23,8 @@ from inspector.ui.vocabulary import vocabulary
 
 PROMPT = "inspector> "
 RUNNING_PROMPT = "inspector (running)> "
-STOPPING = frozenset({"interrupt", "stepi", "si", "reattach"})
-"""Commands after which it is no news that the guest stands still."""
+STOPPING = frozenset({"interrupt", "continue", "c", "reattach"})
+"""Commands that say themselves that the guest stopped in them."""
 
 
 def repl(session: Session, style: Style) -> int:
@@ -48,7 +48,7 @@ class Repl:
             history=open_history(),
             completer=WordCompleter(vocabulary(lambda: session, OWN)),
             complete_while_typing=False,
-            complete_in_thread=True,
+            complete_in_thread=False,  # keys typed on meanwhile wait for the completion, and do not undo it
             auto_suggest=AutoSuggestFromHistory(),
             enable_history_search=True,
             enable_suspend=True,
@@ -76,18 +76,21 @@ class Repl:
 
     def refresh(self) -> None:
         """Look how the target stands: for the toolbar, which only draws what was found here."""
-        before = self.status
+        before, guest = self.status, self.session.guest
+        ran = guest is not None and guest.target.clock.running
+        ran = ran or (before.state is RunState.RUNNING and not STOPPING & self.executor.ran)
         try:
             with self.interrupts.armed():
-                self.status = toolbar.gather(self.session.guest)
+                self.status = toolbar.gather(guest)
         except KeyboardInterrupt:
             return
-        stopped = before.state is RunState.RUNNING and self.status.state is RunState.STOPPED
-        if stopped and not STOPPING & self.executor.ran:
+        if ran and self.status.state is RunState.STOPPED:
             where = "" if self.status.nip is None else f" at NIP {self.status.nip:#x}"
             self.executor.say(f"the guest has stopped by itself{where}")
-        if self.status.state is RunState.LOST and before.state is not RunState.LOST and self.session.guest is not None:
-            self.executor.say(f"{safe(self.status.target)} is lost; 'reattach' opens it again")
+        lost = before.state is not RunState.LOST and self.status.state is RunState.LOST
+        if lost and not self.executor.lost and self.session.guest is not None:
+            self.executor.complain(self.status.because or f"{safe(self.status.target)} is lost")
+            self.executor.say("'reattach' opens it again")
 
     def _on_interrupt(self) -> str:
         """What Ctrl-C on an empty line asks for, as a command line."""

@@ -31,7 +31,8 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """What an operand, or the value of an option, may be. ``choices`` are values and what they mean."""
+    """What an operand, or the value of an option, may be. ``choices`` are values and what they mean, beside the kind's
+    own."""
 
     kind: Kind
     choices: Mapping[str, str] | None = None
@@ -168,12 +169,12 @@ class _Place:
     value: Argument | None
     operand: Argument | None
     options: bool
-    used: frozenset[Option]
+    used: frozenset[str]
 
 
 def _place(grammar: Grammar, words: Iterable[str]) -> _Place:
     pending: Argument | None = None
-    used: set[Option] = set()
+    used: set[str] = set()
     operands = 0
     options = True
     for word in words:
@@ -185,7 +186,7 @@ def _place(grammar: Grammar, words: Iterable[str]) -> _Place:
             name, equals, _ = word.partition("=")
             option = _option(grammar, name)
             if option:
-                used.add(option)
+                used.add(option.flags[0])
                 pending = None if equals else option.argument
         else:
             operands += 1
@@ -208,9 +209,9 @@ def _option(grammar: Grammar, name: str) -> Option | None:
     return begun[0] if len(begun) == 1 else None
 
 
-def _options(grammar: Grammar, used: frozenset[Option], current: Word) -> Iterator[Suggestion]:
+def _options(grammar: Grammar, used: frozenset[str], current: Word) -> Iterator[Suggestion]:
     for option in grammar.options:
-        if option.repeatable or option not in used:
+        if option.repeatable or option.flags[0] not in used:
             for flag in option.flags:
                 if flag.startswith(current.text):
                     yield Suggestion(flag, current.start, option.meta)
@@ -222,7 +223,7 @@ def _values(argument: Argument, text: str, start: int, before: str, vocabulary: 
         case "choice":
             yield from _among(argument.choices or {}, text, start)
         case "command":
-            yield from _among(vocabulary.commands(), text, start)
+            yield from _among({**vocabulary.commands(), **(argument.choices or {})}, text, start)
         case "file":
             for path in vocabulary.files(text):
                 yield Suggestion(shlex.quote(path), start, "folder" if path.endswith("/") else "")

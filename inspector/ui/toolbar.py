@@ -15,6 +15,7 @@ from inspector.render.style import safe
 from inspector.targets.base import RunState
 
 SHOWN = ("nip", "pid", "lpidr", "msr")
+STANDING = (RunState.STOPPED, RunState.RECORDED)
 GAP = "  "
 SHORTEST_NAME = 8
 """A target's name is not cut shorter than this: other things are left out instead."""
@@ -31,6 +32,10 @@ class Status:
     pid: int | None = None
     lpid: int | None = None
     msr: int | None = None
+    symbol: str | None = None
+    """NIP by name, with a kernel image."""
+    because: str | None = None
+    """Why the target is lost, in a sentence."""
 
 
 NO_TARGET = Status("no target", 0, RunState.LOST)
@@ -42,34 +47,49 @@ def gather(guest: Guest | None) -> Status:
     if guest is None:
         return NO_TARGET
     target = guest.target
-    state = target.state
-    known: dict[str, int | None] = {}
+    state = RunState.RUNNING if target.clock.running else RunState.STOPPED
     try:
-        if state is RunState.RUNNING and target.control is not None and target.control.wait(0):
-            state = target.state
-        if state in (RunState.STOPPED, RunState.RECORDED):
-            registers = guest.registers(names=SHOWN)
-            known = {name: registers.get(name) for name in SHOWN}
-    except TargetLost:
-        state = RunState.LOST
-    except InspectorError:
         state = target.state
+        if state is RunState.RUNNING and target.control is not None:
+            target.control.wait(0)  # a stop that nobody waited for is noticed here
+            state = target.state
+        if state not in STANDING:
+            return Status(target.name, guest.cpu, state, because=getattr(target, "lost_because", None))
+        known = guest.registers(names=SHOWN)
+    except TargetLost as error:
+        return Status(target.name, guest.cpu, RunState.LOST, because=str(error))
+    except InspectorError:
+        return Status(target.name, guest.cpu, state)
+    nip = known.get("nip")
     return Status(
-        target.name, guest.cpu, state, known.get("nip"), known.get("pid"), known.get("lpidr"), known.get("msr")
+        target.name,
+        guest.cpu,
+        state,
+        nip,
+        known.get("pid"),
+        known.get("lpidr"),
+        known.get("msr"),
+        None if nip is None else _symbol(guest, nip),
     )
 
 
+def _symbol(guest: Guest, nip: int) -> str | None:
+    named = guest.symbols.name_of(nip) if guest.symbols else None
+    return named and (f"{named[0]}+{named[1]:#x}" if named[1] else named[0])
+
+
 def lines(status: Status, width: int) -> list[str]:
-    """One line of at most ``width`` columns, or two where one does not hold it all."""
-    first, second = _first(status), list(_second(status))
-    whole = GAP.join([safe(status.target), *first, *second])
-    if _columns(whole) <= width:
-        return [whole]
+    """One line of at most ``width`` columns, or two where one does not hold it all. NIP's name comes where it fits."""
+    first, second, named = _first(status), list(_second(status)), list(_second(status, named=True))
+    for each in (named, second):
+        whole = GAP.join([safe(status.target), *first, *each])
+        if _columns(whole) <= width:
+            return [whole]
     rest = GAP.join(["", *first])
     name = _shortened(safe(status.target), max(SHORTEST_NAME, width - _columns(rest)))
     both = [_cut(name + rest, width)]
     if second:
-        both.append(_cut(GAP.join(second), width))
+        both.append(_cut(GAP.join(named if _columns(GAP.join(named)) <= width else second), width))
     return both
 
 
@@ -81,11 +101,12 @@ def _first(status: Status) -> list[str]:
     return [f"vCPU {status.cpu}", status.state.value]
 
 
-def _second(status: Status) -> Iterator[str]:
-    if status.state not in (RunState.STOPPED, RunState.RECORDED):
+def _second(status: Status, named: bool = False) -> Iterator[str]:
+    if status.state not in STANDING:
         return
     yield f"PID {_number(status.pid)} LPID {_number(status.lpid)}"
-    yield f"NIP {'unknown' if status.nip is None else f'{status.nip:#x}'}"
+    name = f" ({safe(status.symbol)})" if named and status.symbol else ""
+    yield f"NIP {'unknown' if status.nip is None else f'{status.nip:#x}'}{name}"
     yield "MSR unknown" if status.msr is None else describe_msr(status.msr)
 
 

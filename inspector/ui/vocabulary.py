@@ -9,24 +9,26 @@ import os
 from argparse import Action
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
+from types import MappingProxyType
 
+from inspector.commands import registry
 from inspector.commands.line import JSON
-from inspector.commands.registry import ABBREVIATIONS, MODULES, Session, command
+from inspector.commands.registry import ABBREVIATIONS, Session, command
 from inspector.radix.registers import register_format
 from inspector.targets.base import ALIASES, REGISTERS
-from inspector.ui.suggest import MOST, Argument, Grammar, Option, Vocabulary
+from inspector.ui.suggest import MOST, Argument, Grammar, Kind, Option, Vocabulary
 
-FILES = ("FILE", "PATH")
-COMMAND_NAMES = ("COMMAND", "command")
-REGISTER_NAMES = ("REG", "REGISTER")
-NO_NAMES = ("WORD", "LINE", "TEXT", "ADDR:LEN")
-"""The metavars (or destinations) of arguments that are not expressions."""
+BY_METAVAR: Mapping[str, Kind] = MappingProxyType({"FILE": "file", "SECONDS": "nothing"})
+BY_NAME: Mapping[tuple[str, str], Kind] = MappingProxyType(
+    {("regs", "name"): "register", ("gdb", "command"): "nothing"}
+)
+"""Arguments that are no expressions: by their metavar; by their command and destination."""
 
 
 def vocabulary(session: Callable[[], Session], own: Mapping[str, str]) -> Vocabulary:
     """The words of a session. ``own`` are the REPL's own commands, none of which takes words, and what they do."""
     return Vocabulary(
-        commands=partial(_commands, tuple(own.items())),
+        commands=partial(summaries, tuple(own.items())),
         grammar=lambda name: Grammar() if name in own else grammar_of(name),
         registers=registers(),
         symbols=lambda prefix, limit: _symbols(session(), prefix, limit),
@@ -35,9 +37,9 @@ def vocabulary(session: Callable[[], Session], own: Mapping[str, str]) -> Vocabu
 
 
 @cache
-def _commands(own: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+def summaries(own: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
     """Every command and its summary. Imports the commands, so it is asked for only when they are listed."""
-    return {**{name: command(name).summary for name in MODULES}, **dict(own)}
+    return {**{name: command(name).summary for name in registry.MODULES}, **dict(own)}
 
 
 @cache
@@ -53,45 +55,57 @@ def registers() -> Mapping[str, str]:
 @cache
 def grammar_of(name: str) -> Grammar | None:
     """The words of a command of the registry, from its own parser. None where there is none of this name."""
-    if ABBREVIATIONS.get(name, name) not in MODULES:
+    if ABBREVIATIONS.get(name, name) not in registry.MODULES:
         return None
     options = [Option((JSON,), "answer in JSON lines")]
     operands: list[Argument] = []
     more = False
+    name = ABBREVIATIONS.get(name, name)
     # The list of actions is not documented, but every completer of argparse lives off it, and it has not changed.
     for action in command(name).parser()._actions:
         if action.option_strings:
-            argument = None if action.nargs == 0 else _argument(action)
+            argument = None if action.nargs == 0 else _argument(name, action)
             repeatable = type(action).__name__ in ("_AppendAction", "_ExtendAction")
             options.append(Option(tuple(action.option_strings), action.help or "", argument, repeatable))
         else:
-            operands.append(_argument(action))
+            operands.append(_argument(name, action))
             more = action.nargs in ("*", "+", "...")
     return Grammar(tuple(options), tuple(operands), more)
 
 
-def _argument(action: Action) -> Argument:
-    """What an argument may be: by its choices, or else by what its metavar calls it."""
-    called = action.metavar if isinstance(action.metavar, str) else action.dest
+def _argument(command_name: str, action: Action) -> Argument:
+    """What an argument of a command may be. What nothing is known of is an expression, as nearly all are."""
     if action.choices is not None:
         return Argument("choice", {str(choice): "" for choice in action.choices})
     if action.dest == "walker":
         return Argument("choice", _walkers())
-    if called in FILES:
-        return Argument("file")
-    if called in COMMAND_NAMES:
-        return Argument("command")
-    if called in REGISTER_NAMES:
-        return Argument("register")
-    if called in NO_NAMES:
-        return Argument("nothing")
-    return Argument("expression")
+    if (command_name, action.dest) == ("decode", "words"):
+        return Argument("expression", _kinds())
+    if (command_name, action.dest) == ("help", "about"):
+        return Argument("command", _subjects())
+    kind = BY_NAME.get((command_name, action.dest)) or BY_METAVAR.get(str(action.metavar), "expression")
+    return Argument(kind)
 
 
 def _walkers() -> Mapping[str, str]:
     from inspector.radix import software_walk, walk
 
     return {walk.WALKER: "what the MMU does", **{name: each.meaning for name, each in software_walk.VARIANTS.items()}}
+
+
+def _kinds() -> Mapping[str, str]:
+    """What ``decode`` takes a value for."""
+    from inspector.commands.decode import kinds
+
+    known = kinds()
+    return {name: title for name, title, _ in (*known.entries, *known.registers)}
+
+
+def _subjects() -> Mapping[str, str]:
+    """What there is help on that is no command."""
+    from inspector.commands.help import SUBJECTS
+
+    return {name: text.partition("\n")[0] for name, text in SUBJECTS.items()}
 
 
 def _symbols(session: Session, prefix: str, limit: int) -> list[str]:
