@@ -58,6 +58,7 @@ SETTINGS: tuple[str, ...] = (
     "set history save off",
     "set history filename /dev/null",
     "set python print-stack none",
+    "set print raw-values on",
     "set sysroot /nonexistent",
     "set auto-solib-add off",
     "set exec-file-mismatch off",
