@@ -49,13 +49,14 @@ def text(result: Xlate | Compared, style: Style) -> Iterator[str]:
 def _headline(answer: Translation, style: Style, in_ram: bool | None) -> str:
     ea = style("address", f"{answer.ea:#x}")
     whose = _whose(answer)
+    whose = f"  {style('dim', whose)}" if whose else ""
     if not answer.ok:
         errno = f" -{answer.errno}" if answer.errno else ""
-        return f"{ea} -> {style('bad', f'fault{errno}: {answer.cause}')}  {style('dim', whose)}"
+        return f"{ea} -> {style('bad', f'fault{errno}: {answer.cause}')}{whose}"
     assert answer.ra is not None
     where = "" if in_ram is not False else ", not RAM"
     page = f"{size_text(1 << answer.page_shift)} " if answer.relocation and answer.page_shift is not None else ""
-    return f"{ea} -> {style('good', f'{answer.ra:#x}')}  {page}{answer.rights}{where}  {style('dim', whose)}"
+    return f"{ea} -> {style('good', f'{answer.ra:#x}')}  {page}{answer.rights}{where}{whose}"
 
 
 def _whose(answer: Translation) -> str:

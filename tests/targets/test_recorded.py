@@ -31,7 +31,8 @@ def test_it_is_a_target_that_stands_still(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no vCPU 2; choose one of these with --cpu: 0, 1"):
         target.registers(2)
     assert target.known_roots.process_table == 0x8000_0000_3E00_000C
-    assert target.known_roots.how == "recorded in the snapshot (a search of RAM; likely)"
+    assert target.known_roots.how == "the snapshot, recorded from a search of RAM"
+    assert target.known_roots.sure == "likely"
     assert target.machine["kind"] == "snapshot"
     assert target.machine["qemu"] == "7.2.22"
     assert target.machine["recorded_at"] == "2026-01-31T12:00:00Z"
