@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from inspector.radix import walk
 from inspector.radix.address import Context
 from inspector.radix.translation import Access, Translation
 from tests.radix.qemu_model import AS_IS, Cpu, Quirks, Raised
-from tests.radix.trees import Memory
+from tests.radix.trees import EA, Memory, World
 
 
 def cpu_of(memory: Memory, context: Context, quirks: Quirks = AS_IS) -> Cpu:
@@ -39,3 +40,18 @@ def answer(translation: Translation) -> tuple[object, ...]:
         return "ok", translation.ra, translation.page_shift
     assert translation.interrupt is not None, translation
     return "fault", translation.interrupt.name, translation.interrupt.bits
+
+
+def hardware(world: World, ea: int = EA, access: Access | None = "r") -> Translation:
+    """The hardware's answer, which is QEMU's too (without an access, QEMU's for a load)."""
+    ours = walk.translate(world.reader(), world.context, ea, access)
+    if access:
+        assert answer(ours) == outcome(cpu_of(world.memory, world.context), ea, access)
+    return ours
+
+
+def faults(translation: Translation, cause: str, name: str, bits: int = 0) -> None:
+    assert (translation.status, translation.cause) == ("fault", cause), translation
+    assert translation.interrupt is not None
+    assert (translation.interrupt.name, translation.interrupt.bits) == (name, bits)
+    assert translation.ra is None

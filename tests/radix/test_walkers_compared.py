@@ -12,7 +12,7 @@ import pytest
 
 from inspector.radix import software_walk, walk
 from inspector.radix.translation import Access, Translation
-from tests.radix.against_qemu import answer, cpu_of, outcome
+from tests.radix.against_qemu import faults, hardware
 from tests.radix.qemu_model import BADCONFIG, NOEXEC_GUARD, NOPTE, PROTFAULT
 from tests.radix.trees import (
     EA,
@@ -26,7 +26,6 @@ from tests.radix.trees import (
     LEAF,
     LPCR_RADIX,
     LPID,
-    PR,
     PRIV,
     READ,
     RELOCATED,
@@ -46,23 +45,8 @@ from tests.radix.trees import (
 PAGE = VALID | LEAF | 0x1F_5000
 
 
-def hardware(world: World, ea: int = EA, access: Access | None = "r") -> Translation:
-    """The hardware's answer, which is QEMU's too (without an access, QEMU's for a load)."""
-    ours = walk.translate(world.reader(), world.context, ea, access)
-    if access:
-        assert answer(ours) == outcome(cpu_of(world.memory, world.context), ea, access)
-    return ours
-
-
 def kvm(world: World, ea: int = EA) -> Translation:
     return software_walk.translate(world.reader(), world.context, ea)
-
-
-def faults(translation: Translation, cause: str, name: str, bits: int = 0) -> None:
-    assert (translation.status, translation.cause) == ("fault", cause), translation
-    assert translation.interrupt is not None
-    assert (translation.interrupt.name, translation.interrupt.bits) == (name, bits)
-    assert translation.ra is None
 
 
 @pytest.mark.parametrize("bit", range(52, 62))
@@ -355,58 +339,6 @@ def test_r_and_c_are_told_and_never_written(bits: int, access: Access, missing: 
     assert any(note.startswith(missing) for note in ours.notes) if missing else ours.notes == ()
     assert kvm(world).notes == ()
     assert world.memory.words == before
-
-
-class TestSecondStage:
-    def test_every_table_address_of_a_guest_is_itself_translated(self) -> None:
-        world, space = partitioned(PAGE | READ | R)
-        host = space.at(0x1F_5000)
-        ours = hardware(world)
-        assert ours.ra == host | EA & 0xFFF
-        assert ours.gra == 0x1F_5000 | EA & 0xFFF
-        first = [step for step in ours.steps if step.stage == 1]
-        assert [step.address for step in first] == [world.entry, *world.path.values()]
-        assert all(step.guest_address != step.address for step in first)
-        # The partition entry, then four partition-scoped entries before each of five reads, and before the access.
-        assert len(ours.steps) == 1 + 5 * (4 + 1) + 4
-        purposes = [step.purpose for step in ours.steps if step.depth == 1 and step.level == 3]
-        assert purposes == ["process-table entry", *(f"level {n} entry" for n in (3, 2, 1, 0)), "the access itself"]
-
-    @pytest.mark.parametrize("host_shift", [12, 16, 21, 30])
-    @pytest.mark.parametrize("shift", [12, 16, 21, 30])
-    def test_the_smaller_page_counts(self, shift: int, host_shift: int) -> None:
-        world, space = partitioned(VALID | LEAF | READ | 0x4000_0000, shift, host_shift=host_shift)
-        host = space.at(0x4000_0000 | EA & (1 << shift) - 1)
-        ours = hardware(world)
-        assert (ours.ra, ours.page_shift) == (host, min(shift, host_shift))
-
-    @pytest.mark.parametrize("second", [READ, READ | WRITE, WRITE, EXEC, READ | EXEC, 0, READ | EXEC | GUARDED])
-    @pytest.mark.parametrize("first", [READ, READ | WRITE, EXEC, 7])
-    def test_the_rights_are_those_of_both(self, first: int, second: int) -> None:
-        world, space = partitioned(PAGE | first)
-        space.rights = second
-        space.at(0x1F_5000)
-        mapping = walk.translate(world.reader(), world.context, EA)
-        for access in ("r", "w", "x"):
-            assert hardware(world, access=access).ok == mapping.rights.allows(access)
-
-    def test_neither_privilege_nor_keys_are_asked_there(self) -> None:
-        for msr in (RELOCATED, RELOCATED | PR):
-            world, space = partitioned(PAGE | 7, msr=msr)
-            space.rights = 7 | PRIV
-            space.at(0x1F_5000)
-            assert hardware(world, access="w").ok
-
-    def test_a_refusal_of_the_first_stage_comes_before_the_second_is_walked(self) -> None:
-        world, _ = partitioned(PAGE | READ)
-        faults(hardware(world, access="x"), "protection", "ISI", NOEXEC_GUARD)
-
-    def test_a_bare_machines_partition_entry_only_reaches_its_process_table(self) -> None:
-        world, _ = partitioned(PAGE | READ | R, lpid=0, msr=RELOCATED | PR | HV)
-        ours = hardware(world)
-        assert (ours.ok, ours.gra) == (True, None)
-        assert [(step.stage, step.depth) for step in ours.steps] == [(2, 0), *[(2, 1)] * 4, *[(1, 0)] * 5]
-        assert ours.steps[-1].address == world.path[0]
 
 
 def test_a_table_outside_ram() -> None:
