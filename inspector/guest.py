@@ -213,11 +213,8 @@ class Guest:
 
     def _partition_process_table(self, context: Context, lpid: int) -> int | None:
         """PATE1 of ``lpid``: what KVM keeps as ``arch.process_table`` of that guest."""
-        address = (context.need("ptcr") & PRTB_MASK) + lpid * ENTRY_BYTES
-        try:
-            return self.memory.read_u64(address + 8) | PATE1_GR if self.memory.read_u64(address) else None
-        except MemoryReadError:
-            return None
+        entry = walk.partition_entry(self.memory.read_u64, context.as_partition(lpid), lpid)
+        return None if entry is None else entry[1] | PATE1_GR
 
     def _marked(self, answer: Translation) -> Translation:
         """Say of an answer from a running guest that it may be changing."""

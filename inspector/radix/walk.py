@@ -361,6 +361,15 @@ class _Walk:
             )
 
 
+def partition_entry(read: ReadWord, context: Context, lpid: int) -> tuple[int, int] | None:
+    """The two doublewords of a radix partition's entry, or None where there is no such entry or it cannot be read."""
+    try:
+        entry = _Walk(read, context, None).partition(lpid)
+    except _Fault:
+        return None
+    return entry.dw0, entry.dw1
+
+
 def guest_reader(read: ReadWord, context: Context, lpid: int) -> ReadWord:
     """A reader of guest real memory of ``lpid``: what ``kvm_read_guest`` is to KVM.
 
