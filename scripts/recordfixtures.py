@@ -15,7 +15,7 @@ from pathlib import Path
 import inspector
 from inspector.guest import Guest
 from inspector.opening import DEMO_FILE
-from inspector.recording import recording_of
+from inspector.recording import LASTING, recording_of
 from inspector.snapshot.write import Summary, write_snapshot
 from scripts.guests import Machine
 from scripts.oracle import addresses, gva2gpa
@@ -64,7 +64,7 @@ def note(machine: Machine, guest: Guest, summary: Summary, kind: str) -> str:
         "",
         f"Recorded by scripts/record-fixtures {kind}",
         f"with {machine.kind.emulator} {' '.join(words)}",
-        *(f"{name}: {value}" for name, value in guest.target.machine.items()),
+        *(f"{name}: {value}" for name, value in guest.target.machine.items() if name in LASTING),
         f"roots: {guest.roots.explanation} ({guest.roots.how or 'none'})",
         f"{summary.captured} bytes of page tables of {guest.memory.ram.total} of RAM, {summary.cpus} vCPUs",
         "",

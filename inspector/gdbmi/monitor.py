@@ -65,6 +65,17 @@ def parse_status(text: str) -> str:
     return found[1].strip() if found else ""
 
 
+def version_words(text: str) -> str:
+    """``info version`` with the package's name parted from the number that it is run together with."""
+    return re.sub(r"^([\d.]*\d)(?=[^\d.\s])", r"\1 ", text.strip())
+
+
+def parse_machine(text: str) -> str:
+    """``pseries-7.2`` out of ``qom-get /machine type``, which prints it as a JSON string; empty where it does not."""
+    found = re.fullmatch(r'\s*"([\w.+-]{1,64}?)(?:-machine)?"\s*', text)
+    return found[1] if found else ""
+
+
 def parse_version(text: str) -> tuple[int, int] | None:
     """QEMU's (major, minor) out of ``info version``, whose text is ``7.2.22`` and a package's name run together."""
     found = re.match(r"\s*(\d{1,3})\.(\d{1,3})", text)

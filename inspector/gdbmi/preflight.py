@@ -19,7 +19,7 @@ from time import monotonic
 
 from inspector.errors import ConnectError, ProtocolError, WrongArchitecture
 from inspector.gdbmi.endpoint import Endpoint
-from inspector.gdbmi.monitor import parse_status, parse_version
+from inspector.gdbmi.monitor import parse_machine, parse_status, parse_version, version_words
 
 LIMIT = 4.0
 """Seconds until a silent stub is called busy."""
@@ -47,11 +47,13 @@ class StubFacts:
     """What a stub says of itself.
 
     ``gdb_address`` is what gdb is to be told for a TCP stub: numbers only, as the kernel gave them.
+    ``machine`` is QEMU's name for its type, empty where it does not say.
     ``found_running`` is None where it cannot be told; ``version`` is QEMU's (major, minor) or None."""
 
     packet_size: int
     version: tuple[int, int] | None
     version_text: str
+    machine: str
     status: str
     found_running: bool | None
     gdb_address: str
@@ -208,7 +210,8 @@ def probe(endpoint: Endpoint, path: str | None = None, limit: float = LIMIT) -> 
                 f"the stub at {endpoint} offers no physical reads;"
                 " use qemu-system-ppc64 4.1 or later, not a user-mode one"
             )
-        version_text = stub.monitor("info version").strip()
+        version_text = version_words(stub.monitor("info version"))
+        machine = parse_machine(stub.monitor("qom-get /machine type"))
         status = parse_status(stub.monitor("info status"))
         version = parse_version(version_text)
         if found_running is None:
@@ -219,7 +222,7 @@ def probe(endpoint: Endpoint, path: str | None = None, limit: float = LIMIT) -> 
             stub.abandon()
         else:
             stub.leave(resume=found_running is True or (found_running is None and not wanted))
-    return StubFacts(int(size[1], 16), version, version_text, status, found_running, _numeric(stub.peer))
+    return StubFacts(int(size[1], 16), version, version_text, machine, status, found_running, _numeric(stub.peer))
 
 
 def release(endpoint: Endpoint, resume: bool) -> None:

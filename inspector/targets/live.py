@@ -144,6 +144,7 @@ class LiveTarget:
         session = self._session
         return {
             "stub": session.where,
+            "machine": session.stub.machine,
             "qemu": session.stub.version_text,
             "gdb": session.gdb_version,
             "found_running": session.found_running,
