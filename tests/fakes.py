@@ -263,7 +263,7 @@ def linux_target(*, registered: int | None = REGISTERED, cheap: bool = True) -> 
         memory,
         RamMap([Range(0, RAM_BYTES, "ppc_spapr.ram"), Range(GiB, MiB, "dimm1")]),
         {0: _registers(0), 1: Registers(1, known)},
-        KnownRoots(registered, "recorded in the snapshot") if registered is not None else KnownRoots(),
+        KnownRoots(registered, "recorded in the snapshot", "confirmed") if registered is not None else KnownRoots(),
     )
 
 

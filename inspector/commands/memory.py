@@ -215,28 +215,32 @@ def _past(answer: Translation, end: int) -> int:
 
 def _lined(pieces: Iterable[_Piece | Missing]) -> Iterator[_Piece | Missing]:
     """Pieces so cut that only the last before a hole ends in the middle of a line: one line may straddle two pages."""
-    begun: _Piece | None = None
+    held: _Piece | None = None
     for each in pieces:
         if isinstance(each, Missing):
-            if begun is not None:
-                yield begun
-                begun = None
+            if held is not None:
+                yield held
+                held = None
             yield each
             continue
         piece = each
-        if begun is not None:
-            short = LINE - len(begun.data)
-            begun = replace(begun, data=begun.data + piece.data[:short])
-            if len(begun.data) < LINE:
+        tail = 0 if held is None else len(held.data) % LINE
+        if held is not None and tail:
+            whole = len(held.data) - tail
+            if whole:
+                yield replace(held, data=held.data[:whole])
+            line = _from(held, whole)
+            line = replace(line, data=line.data + piece.data[: LINE - tail])
+            piece = _from(piece, LINE - tail)
+            if not piece.data:
+                held = line
                 continue
-            yield begun
-            piece = _from(piece, short)
-        whole = len(piece.data) - len(piece.data) % LINE
-        if whole:
-            yield replace(piece, data=piece.data[:whole])
-        begun = _from(piece, whole) if whole < len(piece.data) else None
-    if begun is not None:
-        yield begun
+            yield line
+        elif held is not None:
+            yield held
+        held = piece
+    if held is not None:
+        yield held
 
 
 def _from(piece: _Piece, offset: int) -> _Piece:

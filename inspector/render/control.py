@@ -18,8 +18,13 @@ def text(result: Went | Console, style: Style) -> Iterator[str]:
         return
     yield f"{style('warn' if result.state == 'running' else 'good', result.state)}: {result.happened}"
     if result.nip is not None:
-        mode = "" if result.msr is None else f"  {describe_msr(result.msr)}"
-        yield f"  vCPU {result.cpu} at {style('address', f'{result.nip:#018x}')}{mode}"
+        mode = "" if result.msr is None else describe_msr(result.msr)
+        place = f"  vCPU {result.cpu} at {result.nip:#018x}"
+        beside = len(place) + 2 + len(mode) <= style.width
+        place = place.replace(f"{result.nip:#018x}", style("address", f"{result.nip:#018x}"))
+        yield f"{place}  {mode}".rstrip() if beside else place
+        if not beside:
+            yield f"  {mode}"
 
 
 def objects(result: Went | Console) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from inspector.commands.maps import KERNEL_PID, AddressSpace, Mapped, Odd
 from inspector.radix.bits import ATT_NON_IDEMPOTENT, ATT_NORMAL, ATT_SAO, ATT_TOLERANT
-from inspector.render.style import Style, hexadecimal, size_text
+from inspector.render.style import Style, hexadecimal, short_size, size_text
 from inspector.render.translation import ATTRIBUTES
 
 SHORT = {ATT_NORMAL: "", ATT_SAO: "sao", ATT_NON_IDEMPOTENT: "non-idem", ATT_TOLERANT: "tolerant"}
@@ -35,7 +35,7 @@ def _mapped(mapped: Mapped, style: Style) -> str:
     kind = SHORT[run.attribute]
     end = " ".join(word for word in (kind, "" if mapped.in_ram else "not RAM") if word)
     return (
-        f"{style('address', f'{mapped.ea:#018x}')} {size_text(run.size):>6} -> "
+        f"{style('address', f'{mapped.ea:#018x}')} {short_size(run.size):>6} -> "
         f"{style('address', f'{run.ra:#x}'.ljust(15))} {pages:<9} {style('value', flags)} {style('dim', end)}"
     ).rstrip()
 

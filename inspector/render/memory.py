@@ -7,7 +7,7 @@ from typing import Any
 
 from inspector.commands.memory import LINE, Missing, Ram, Shown
 from inspector.radix.fields import size_text as in_words
-from inspector.render.style import Style, hexadecimal, safe, size_text
+from inspector.render.style import Style, hexadecimal, safe, short_size
 
 
 def text(result: Shown | Missing | Ram, style: Style) -> Iterator[str]:
@@ -52,28 +52,21 @@ def _words(shown: Shown, style: Style) -> Iterator[str]:
 def _ram(ram: Ram, style: Style) -> Iterator[str]:
     for n, each in enumerate(ram.ranges):
         where = f"{style('address', f'{each.start:#014x}')} - {style('address', f'{each.end - 1:#014x}')}"
-        held = "" if ram.captured is None else f"  {_share(ram.captured[n], each.size):<20}"
-        yield f"{where}  {size_text(each.size):>7}{held}  {safe(each.name)}".rstrip()
+        held = "" if ram.captured is None else f"  {_share(ram.captured[n], each.size):<16}"
+        name = safe(each.name)
+        room = style.width - (50 if ram.captured is None else 68)
+        yield f"{where}  {short_size(each.size):>7}{held}  {name if len(name) <= room else ''}".rstrip()
+        if len(name) > room:
+            yield f"  {name}"
     several = f"{len(ram.ranges)} range{'' if len(ram.ranges) == 1 else 's'}"
-    told = f"{size_text(ram.total)} of RAM in {several}"
+    told = f"{short_size(ram.total)} of RAM in {several}"
     if ram.captured is not None:
-        told += f", of which this holds {_size(sum(ram.captured))}"
+        told += f", of which this holds {short_size(sum(ram.captured))}"
     yield style("dim", told)
 
 
 def _share(part: int, whole: int) -> str:
-    return "captured" if part >= whole else "not captured" if not part else f"{_size(part)} captured"
-
-
-def _size(size: int) -> str:
-    """A size in at most four digits and a unit, "about" where it is not exact."""
-    exact = size_text(size)
-    if len(exact) <= 6:
-        return exact
-    for unit, shift in (("P", 50), ("T", 40), ("G", 30), ("M", 20), ("K", 10)):
-        if size >> shift:
-            return f"{size / (1 << shift):.1f}{unit}"
-    return exact
+    return "captured" if part >= whole else "not captured" if not part else f"{short_size(part)} captured"
 
 
 def objects(result: Shown | Missing | Ram) -> Iterator[dict[str, Any]]:

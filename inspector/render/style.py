@@ -65,6 +65,15 @@ def size_text(size: int) -> str:
     return str(size)
 
 
+def short_size(size: int) -> str:
+    """The same in six characters at most: to a tenth of a unit where it is not exact in so many."""
+    exact = size_text(size)
+    if len(exact) <= 6:
+        return exact
+    unit, shift = next(each for each in (("P", 50), ("T", 40), ("G", 30), ("M", 20), ("K", 10)) if size >> each[1])
+    return f"{size / (1 << shift):.1f}{unit}"
+
+
 def hexadecimal(value: int | None) -> str | None:
     """How JSON writes an address or a raw entry."""
     return None if value is None else f"{value:#x}"

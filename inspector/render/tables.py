@@ -16,6 +16,8 @@ SURENESS = {
     "likely": "likely, not confirmed",
     "unknown": "unknown",
 }
+BEFORE = 69
+"""Columns of a live entry before the vCPUs that run in it."""
 
 
 def text(result: RootsFound | ProcessTable | LiveEntry, style: Style) -> Iterator[str]:
@@ -32,16 +34,17 @@ def text(result: RootsFound | ProcessTable | LiveEntry, style: Style) -> Iterato
 
 def _entry(live: LiveEntry, style: Style) -> Iterator[str]:
     process = live.process
-    whose = ["kernel"] if process.pid == 0 else []
+    whose = "kernel" if process.pid == 0 else ""
     if live.current_on:
-        whose.append("vCPU " + ",".join(map(str, live.current_on)))
+        cpus = "vCPU " + ",".join(map(str, live.current_on))
+        whose = cpus if len(cpus) <= style.width - BEFORE else f"{len(live.current_on)} vCPUs"
     cells = [
         f"{process.pid:>8}",
         style("address", f"{process.address:#014x}"),
         style("value", f"{process.entry:#018x}"),
         style("address", f"{process.root:#014x}"),
-        f"{'2^' + str(process.bits):<6}",
-        style("good", "; ".join(whose)),
+        f"2^{process.bits:<3}",
+        style("good", whose),
     ]
     yield "  ".join(cells).rstrip()
     if process.second:

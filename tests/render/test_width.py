@@ -1,0 +1,95 @@
+"""What answers look like when they are at their longest: still 80 columns, still one line of JSON each."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from inspector.commands.control import Console, Went
+from inspector.commands.doctor import Examined
+from inspector.commands.maps import AddressSpace, Mapped, Odd
+from inspector.commands.memory import Missing, Ram, Shown
+from inspector.commands.notes import Note
+from inspector.commands.registers import Cpu, CpuList, RegisterFile, RegisterGroup
+from inspector.commands.registry import Result
+from inspector.commands.tables import LiveEntry, ProcessTable, RootsFound, Word
+from inspector.doctor import Finding
+from inspector.guest import Process
+from inspector.mappings.runs import Run
+from inspector.memory.physical import Range
+from inspector.radix.descriptors import PATE0
+from inspector.render import show
+from inspector.render.style import Style, short_size, size_text
+from inspector.roots import Attempt, Roots
+
+MOST = (1 << 64) - 1
+REAL = (1 << 53) - (1 << 12)
+LONG = "a sentence that goes on for rather longer than a line of eighty columns has room for, and a bit more"
+
+RESULTS: list[Result] = [
+    RegisterFile(0, (RegisterGroup("all", tuple((f"name{n}", MOST) for n in range(7))),), several=True),
+    CpuList((Cpu(1023, True, MOST, MOST, 0xFFFF_FFFF, 4095), Cpu(0, False, None, None, None, None))),
+    Shown("effective", MOST - 63, REAL, bytes(range(0x20, 0x60)), 0, None),
+    *(Shown("real", MOST - 63, REAL, b"\xff" * 64, width, "little") for width in (1, 2, 4, 8)),
+    Missing("effective", MOST - 4095, 4095, "table-not-captured", LONG, REAL, 512),
+    Ram((Range(0, 1 << 40, "x" * 20), Range(REAL, 4096, "")), (1 << 40) + 4096, ((1 << 39) + 3, 0)),
+    AddressSpace(0, 0xFFFFF, MOST),
+    Mapped(0, 0, MOST - 0xFFFF, Run(0, REAL, 12, 0, 3 << 62 | 0x1FF, 99999), False),
+    Odd(0, 0xFFFFF, MOST, "misaligned-base", LONG, 100_000),
+    ProcessTable(REAL, 1 << 32),
+    LiveEntry(Process(0xFFFFF, 1 << 40, 1 << 63 | 1 << 45, MOST), tuple(range(64))),
+    RootsFound(
+        Roots(False, "radix", LONG, None, MOST, LONG, "confirmed", (Attempt(LONG, LONG),)),
+        (Word("PATE0 of LPID 4095", REAL, PATE0.decode(MOST)), Word("PATE1 of LPID 4095", REAL, None, LONG)),
+    ),
+    RootsFound(Roots(True, "not-found", LONG), ()),
+    Went(LONG[:60], "stopped", 3, 1023, MOST, MOST),
+    Note(LONG),
+    Examined((Finding("a-rather-long-program-name", False, None, LONG, "get it", needed=True, note=LONG),)),
+]
+
+
+@pytest.mark.parametrize("result", RESULTS, ids=lambda each: type(each).__name__)
+def test_it_fits(result: Result) -> None:
+    lines = list(show.text(result, Style()))
+    assert lines
+    assert [line for line in lines if len(line) > 80] == []
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize("result", RESULTS, ids=lambda each: type(each).__name__)
+def test_json_is_a_line_an_object(result: Result) -> None:
+    for line in show.json_lines(result):
+        assert "\n" not in line
+        assert isinstance(json.loads(line), dict)
+
+
+def test_names_that_a_guest_chose_cannot_move_the_cursor() -> None:
+    evil = "ram\x1b[2Jname\r\n"
+    for result in (Ram((Range(0, 4096, evil),), 4096, None), Console("echo", evil)):
+        text = "".join(show.text(result, Style(True)))
+        assert "\x1b[2J" not in text
+        assert "\r" not in text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0"), (1, "1"), (4096, "4K"), (3 << 16, "192K"), (1 << 52, "4P"), (4097, "4097")]
+)
+def test_sizes(size: int, text: str) -> None:
+    assert size_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0"),
+        (4097, "4097"),
+        (192 << 10, "192K"),
+        (399_996 << 10, "390.6M"),
+        ((1 << 30) + 1, "1.0G"),
+        (1 << 59, "512P"),
+    ],
+)
+def test_sizes_in_six_characters(size: int, text: str) -> None:
+    assert short_size(size) == text
