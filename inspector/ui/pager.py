@@ -114,7 +114,7 @@ def _key() -> str:
     handle = sys.stdin.fileno()
     before = termios.tcgetattr(handle)
     try:
-        tty.setcbreak(handle)
+        tty.setcbreak(handle, termios.TCSADRAIN)  # keeping what was typed ahead
         return os.read(handle, 1).decode("ascii", "replace")
     finally:
         termios.tcsetattr(handle, termios.TCSADRAIN, before)
