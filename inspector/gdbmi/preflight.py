@@ -201,6 +201,12 @@ def probe(endpoint: Endpoint, path: str | None = None, limit: float = LIMIT) -> 
         size = re.search(rb"PacketSize=([0-9a-fA-F]{1,8})", first)
         if size is None:
             raise ProtocolError(f"{endpoint} does not answer as a gdbstub does; give the port of QEMU's -gdb")
+        version_text = version_words(stub.monitor("info version"))
+        machine = parse_machine(stub.monitor("qom-get /machine type"))
+        status = parse_status(stub.monitor("info status"))
+        version = parse_version(version_text)
+        if found_running is None:
+            found_running = judge(version, status)
         architecture = stub.architecture() if b"qXfer:features:read+" in first else ""
         if architecture != ARCHITECTURE:
             name = KNOWN_ARCHITECTURES.get(architecture, architecture or "an architecture it does not name")
@@ -210,12 +216,6 @@ def probe(endpoint: Endpoint, path: str | None = None, limit: float = LIMIT) -> 
                 f"the stub at {endpoint} offers no physical reads;"
                 " use qemu-system-ppc64 4.1 or later, not a user-mode one"
             )
-        version_text = version_words(stub.monitor("info version"))
-        machine = parse_machine(stub.monitor("qom-get /machine type"))
-        status = parse_status(stub.monitor("info status"))
-        version = parse_version(version_text)
-        if found_running is None:
-            found_running = judge(version, status)
         wanted = True
     finally:
         if not answered:

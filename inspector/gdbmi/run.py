@@ -35,6 +35,7 @@ class GuestControl:
         session.clock.running = True
         try:
             session.command("-exec-continue --all")
+            session.transport.sync()  # gdb says ^running before it tells the stub
         except MiError:
             session.clock.running = False
             raise

@@ -182,6 +182,8 @@ class GdbSession:
         """``length`` bytes of RAM at real address ``address``, or None where gdb or the stub refused."""
         if not self.ready:
             self.make_ready()
+        if not self.ram.covers(address, length):
+            return None  # gdb would refuse too, but 13.1 never ends -data-read-memory-bytes between two regions
         transport = self.transport
         if length > INLINE_BYTES:
             return self._read_bulk(address, length)

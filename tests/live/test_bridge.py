@@ -1,0 +1,406 @@
+"""The bridge against a real stub: what it reads, what it leaves, and what it survives."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from inspector.errors import (
+    ConnectError,
+    FormatError,
+    NotSupported,
+    TargetError,
+    TargetLost,
+    Unreadable,
+    UsageError,
+    WrongArchitecture,
+)
+from inspector.gdbmi.registers import RegisterReader
+from inspector.memory.physical import PhysicalMemory
+from inspector.targets.base import TRANSLATION, RunState
+from inspector.targets.live import LiveTarget, open_live
+from scripts.guests import Machine
+from tests.live.proxy import Proxy, audit
+
+pytestmark = pytest.mark.live
+LIMIT = 20.0
+
+
+@contextmanager
+def opened(spec: str, **options: object) -> Iterator[LiveTarget]:
+    """A target, closed at the end."""
+    target = open_live(spec, **options)  # type: ignore[arg-type]
+    try:
+        yield target
+    finally:
+        target.close()
+
+
+def eventually(what: Callable[[], bool]) -> bool:
+    """Whether ``what`` comes true within the limit."""
+    deadline = time.monotonic() + LIMIT
+    while time.monotonic() < deadline:
+        if what():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def ask_stub(address: str, *packets: bytes) -> list[bytes]:
+    """The answers of a bare client, which then detaches. A guest that was stopped will run."""
+    host, port = address.rsplit(":", 1)
+    answers = []
+    with socket.create_connection((host, int(port)), LIMIT) as stub:
+        for packet in (b"qSupported:multiprocess+", *packets, b"D;1"):
+            stub.sendall(b"$%b#%02x" % (packet, sum(packet) & 0xFF))
+            while True:
+                answer = b""
+                while not (answer.count(b"#") and len(answer) >= answer.index(b"#") + 3):
+                    answer += stub.recv(1)
+                stub.sendall(b"+")
+                if b"$T" not in answer:
+                    break
+            answers.append(answer[answer.index(b"$") + 1 : answer.index(b"#")])
+    return answers[1:-1]
+
+
+def physical_mode(machine: Machine) -> bytes:
+    """What the next client finds: ``0`` for virtual reads."""
+    return ask_stub(machine.gdb_address, b"qqemu.PhyMemMode")[0]
+
+
+@pytest.mark.guests("pseries-p9", "powernv9")
+def test_reads_the_ram_and_registers_of_every_vcpu(guest: Machine) -> None:
+    with opened(guest.target) as target:
+        assert target.found_running is True
+        assert target.state is RunState.STOPPED
+        assert list(target.cpus) == [0, 1]
+        assert target.ram.total >= guest.ram_size
+        with guest.ram_file.open("rb") as file:
+            for address, length in ((0, 8), (4096, 2048), (0x10000, 2049), (0x100000, 1 << 20), (0x2000000, 700_001)):
+                file.seek(address)
+                assert target.source.read(address, length) == file.read(length)
+        for cpu in target.cpus:
+            registers = target.registers(cpu)
+            for name in ("nip", "msr", "lr", "lpcr", "ptcr", "pvr", "dar", "dsisr", "pid", "amr", "iamr", "hrmor"):
+                said = guest.hmp(f"print/x ${name}", cpu=cpu).strip()
+                assert registers.need(name) == int(said, 16), (cpu, name)
+            for number in range(32):
+                assert registers.need(f"r{number}") == int(guest.hmp(f"print/x $r{number}", cpu=cpu).strip(), 16)
+    assert guest.running
+
+
+def test_the_two_ways_to_a_register_agree(guest: Machine) -> None:
+    with opened(guest.target) as target:
+        session = target._session
+        through_gdb, through_monitor = RegisterReader(session), RegisterReader(session)
+        through_monitor.broken.add(0)
+        names = [target._gdb_name(name) for name in (*TRANSLATION, "pvr", "dar", "dsisr", "srr0", "asdr", "amor")]
+        first = session.cpus[0]
+        assert through_gdb.read(first, names) == through_monitor.read(first, names)
+        assert set(through_gdb.read(first, names)) == set(names)
+
+
+@pytest.mark.guests("pseries-firmware", "pseries-reset")
+def test_a_big_endian_guest_that_stood_still_is_left_standing(guest: Machine) -> None:
+    before = guest.status
+    with opened(guest.target) as target:
+        assert target.found_running is False
+        registers = target.registers(0, ("msr", "nip", "pvr"))
+        assert registers.need("pvr") == int(guest.hmp("print/x $pvr", cpu=0).strip(), 16)
+        assert registers.need("nip") == int(guest.hmp("print/x $nip", cpu=0).strip(), 16)
+        assert registers.need("msr") & 1 == 0
+        # a Linux kernel has not run; the first bytes are whatever the machine put there
+        assert len(target.source.read(0, 64)) == 64
+    assert guest.status == before
+    assert not guest.running
+
+
+@pytest.mark.guests("pseries-p9", "powernv9")
+def test_traffic_holds_no_write_and_no_read_outside_ram(guest: Machine) -> None:
+    with Proxy(guest.gdb_address) as proxy:
+        with opened(f"gdb:{proxy.address}") as target:
+            ram = target.ram
+            memory = PhysicalMemory(target.source, ram, target.clock)
+            memory.read(0, 8)
+            memory.read(ram.spans()[0][1] - 8, 8)
+            memory.read(0x100000, 300_000)
+            for start, end in ram.spans():
+                with pytest.raises(Unreadable):
+                    target.source.read(end - 8, 16)
+                with pytest.raises(Unreadable):
+                    target.source.read(end, 8)
+                with pytest.raises(Unreadable):
+                    target.source.read(end - 4096, 1 << 16)
+                assert len(target.source.read(start, 8)) == 8
+            for cpu in target.cpus:
+                target.registers(cpu)
+            target.control.console("x/2gx 0")
+            for _, end in ram.spans():  # below both guards, gdb's own regions refuse
+                for asked in (f"x/gx {end:#x}", f"x/2gx {end - 8:#x}", f"output *(long *) {end:#x}"):
+                    with pytest.raises(TargetError, match="Cannot access memory"):
+                        target.control.console(asked)
+            with pytest.raises(TargetError, match="Cannot access memory"):
+                target.control.console("x/i $pc")
+            target.control.console("info threads")
+            target.control.console("backtrace 3")
+        looked = audit(proxy.packets, ram)
+        assert looked > 150
+        proxy.packets.clear()
+        with opened(f"gdb:{proxy.address}") as target:
+            target.control.step(0)
+            target.control.resume()
+            assert not target.control.wait(0.2)
+            target.control.interrupt()
+            assert len(target.source.read(0, 8)) == 8
+            target.control.resume()
+        audit(proxy.packets, ram, run_control=True)
+    assert eventually(lambda: guest.running)
+    assert physical_mode(guest) == b"0"
+
+
+def test_runs_steps_and_stops(guest: Machine) -> None:
+    with opened(guest.target) as target:
+        control, clock = target.control, target.clock
+        epoch = clock.epoch
+        before = target.registers(0, ["nip"]).need("nip")
+        control.step(0)
+        assert clock.epoch > epoch
+        assert target.registers(0, ["nip"]).need("nip") != before
+        with pytest.raises(UsageError):
+            control.step(7)
+        epoch = clock.epoch
+        control.resume()
+        assert target.state.value == "running"
+        assert guest.running
+        assert clock.epoch > epoch
+        assert clock.running
+        with pytest.raises(Unreadable, match="interrupt"):
+            target.source.read(0, 8)
+        with pytest.raises(NotSupported, match="interrupt"):
+            target.registers(0)
+        with pytest.raises(NotSupported):
+            control.resume()
+        epoch = clock.epoch
+        control.interrupt()
+        assert not clock.running
+        assert not guest.running
+        assert clock.epoch > epoch
+        assert len(target.source.read(0, 8)) == 8
+        control.resume()
+        guest.pause()  # someone else stops it
+        assert control.wait(LIMIT)
+        assert target.state.value == "stopped"
+    assert guest.running
+
+
+@pytest.mark.parametrize("way", ["close", "resume", "interrupt", "step"])
+def test_a_running_guest_runs_afterwards(guest: Machine, way: str) -> None:
+    with opened(guest.target) as target:
+        if way in ("resume", "interrupt"):
+            target.control.resume()
+        if way == "interrupt":
+            target.control.interrupt()
+        if way == "step":
+            target.control.step(0)
+    assert eventually(lambda: guest.running)
+    assert physical_mode(guest) == b"0"
+
+
+@pytest.mark.parametrize("way", ["close", "resume", "interrupt", "step"])
+def test_a_stopped_guest_stands_afterwards_unless_told_to_run(guest: Machine, way: str) -> None:
+    guest.pause()
+    with opened(guest.target) as target:
+        assert target.found_running is False
+        if way in ("resume", "interrupt"):
+            target.control.resume()
+        if way == "interrupt":
+            target.control.interrupt()
+        if way == "step":
+            target.control.step(0)
+    assert guest.running == (way == "resume")
+    assert physical_mode(guest) == b"0"
+
+
+CHILD = """
+import os, signal, sys, time
+from inspector.targets.live import open_live
+target = open_live(sys.argv[1])
+way = sys.argv[2]
+if way == "running":
+    target.control.resume()
+print("ready", flush=True)
+if way == "bulk":
+    while True:
+        target.source.read(0, 16 << 20)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    target.close()
+"""
+
+
+@pytest.mark.parametrize("found", ["running", "stopped"])
+@pytest.mark.parametrize(
+    ("number", "way"),
+    [
+        (signal.SIGKILL, "stopped"),
+        (signal.SIGKILL, "bulk"),
+        (signal.SIGKILL, "running"),
+        (signal.SIGTERM, "stopped"),
+        (signal.SIGINT, "stopped"),
+        (signal.SIGHUP, "stopped"),
+    ],
+)
+def test_a_killed_inspector_leaves_the_guest_as_it_was(guest: Machine, number: int, way: str, found: str) -> None:
+    if found == "stopped":
+        guest.pause()
+    child = subprocess.Popen([sys.executable, "-c", CHILD, guest.target, way], stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None
+        assert select.select([child.stdout], [], [], LIMIT)[0]
+        assert child.stdout.readline() == b"ready\n"
+        if way == "bulk":
+            time.sleep(0.1)
+        child.send_signal(number)
+        child.wait(LIMIT)
+    finally:
+        child.kill()
+        child.wait(LIMIT)
+    runs = found == "running" or way == "running"
+    assert eventually(lambda: guest.running == runs)
+    time.sleep(0.3)  # gdb may still be leaving; the state must hold
+    assert guest.running == runs
+    assert physical_mode(guest) == b"0"
+
+
+def test_busy_is_said_and_does_no_harm_later(guest: Machine) -> None:
+    with opened(guest.target):
+        began = time.monotonic()
+        with pytest.raises(ConnectError, match="busy"):
+            open_live(guest.target, timeout=1.0)
+        assert time.monotonic() - began < LIMIT
+    assert eventually(lambda: guest.running)
+    time.sleep(0.5)  # the refused connection is accepted now; it must not stop the guest for ever
+    assert eventually(lambda: guest.running)
+    with opened(guest.target) as target:
+        assert target.found_running is True
+    assert guest.running
+
+
+def test_late_replies_are_waited_for(guest: Machine) -> None:
+    with Proxy(guest.gdb_address) as proxy, opened(f"gdb:{proxy.address}") as target:
+        expected = target.source.read(0x100000, 64)
+        proxy.delay = 1.0
+        assert target.source.read(0x100000, 64) == expected
+        proxy.delay = 0.0
+        assert target.source.read(0x100000, 64) == expected
+
+
+def test_a_reply_cut_short_loses_the_target_and_it_can_be_opened_again(guest: Machine) -> None:
+    with Proxy(guest.gdb_address) as proxy:
+        target = open_live(f"gdb:{proxy.address}")
+        proxy.cut_next_read = True
+        with pytest.raises(TargetLost) as lost:
+            target.source.read(0x100000, 64)
+        assert len(str(lost.value).splitlines()) == 1
+        assert target.state is RunState.LOST
+        with pytest.raises(TargetLost):
+            target.source.read(0x100000, 64)
+        target.close()
+        with opened(f"gdb:{proxy.address}") as again:
+            assert len(again.source.read(0x100000, 64)) == 64
+
+
+def test_gdb_killed_in_the_middle(guest: Machine) -> None:
+    target = open_live(guest.target)
+    os.kill(target._session.transport.pid, signal.SIGKILL)
+    with pytest.raises(TargetLost, match="signal 9"):
+        target.source.read(0, 8)
+    assert target.state is RunState.LOST
+    target.close()
+    target.close()
+    assert eventually(lambda: guest.running)
+    assert physical_mode(guest) == b"0"
+    with opened(guest.target) as again:
+        assert again.found_running is True
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_qemu_killed_in_the_middle(boot: Callable[..., Machine], running: bool) -> None:
+    machine = boot("pseries-reset")
+    target = open_live(machine.target)
+    if running:
+        target.control.resume()
+    machine.kill()
+    if running:
+        with pytest.raises(TargetLost):
+            target.control.wait(LIMIT)
+    else:
+        with pytest.raises(TargetLost, match="QEMU"):
+            target.source.read(0, 8)
+    assert target.state is RunState.LOST
+    target.close()
+    with pytest.raises(ConnectError, match="no stub answers"):
+        open_live(machine.target)
+
+
+@pytest.mark.guests("ppc32")
+def test_a_guest_of_another_architecture_is_named_and_left_alone(guest: Machine) -> None:
+    before = guest.status
+    with pytest.raises(WrongArchitecture, match="32-bit PowerPC"):
+        open_live(guest.target)
+    assert guest.status == before
+
+
+def test_unix_sockets_whatever_their_path(boot: Callable[..., Machine], tmp_path: Path) -> None:
+    machine = boot("pseries-reset", gdb="unix")
+    folder = tmp_path / ("deep" * 40)
+    folder.mkdir()
+    for name in ("| touch broken", 'a "b" c', "host:1234", "x;y $z `w`", "it's\\n"):
+        link = folder / name
+        link.symlink_to(machine.gdb_address.removeprefix("unix:"))
+        with opened(f"gdb:unix:{link}") as target:
+            assert target.found_running is False
+            assert len(target.source.read(0, 8)) == 8
+    assert not machine.running
+
+
+def test_ram_file_while_stopped_and_while_running(guest: Machine, tmp_path: Path) -> None:
+    with opened(guest.target, ram_file=str(guest.ram_file)) as target:
+        assert target.source.cheap
+        words = target.source.read(0x100000, 4096)
+        assert words == open_bytes(guest.ram_file, 0x100000, 4096)
+        target.control.resume()
+        assert target.source.read(0x100000, 4096) == words  # kernel text: it does not change
+    other = tmp_path / "other"
+    other.write_bytes(b"\xff" * (1 << 20))
+    with pytest.raises(FormatError, match="not this guest's RAM"):
+        open_live(guest.target, ram_file=str(other))
+    part = tmp_path / "part"
+    part.write_bytes(open_bytes(guest.ram_file, 0, 1 << 20))
+    guest.pause()
+    part.write_bytes(open_bytes(guest.ram_file, 0, 1 << 20))
+    with opened(guest.target, ram_file=str(part)) as target:
+        across = (1 << 20) - 32
+        assert target.source.read(across, 64) == open_bytes(guest.ram_file, across, 64)
+        target.control.resume()
+        with pytest.raises(Unreadable, match="running"):
+            target.source.read(across, 64)
+
+
+def open_bytes(path: Path, offset: int, length: int) -> bytes:
+    """A piece of a file."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(length)
