@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -101,11 +102,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("inspector: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
+    except OSError as error:
+        _discard_output()
+        print(f"inspector: the system refused: {error}; see to that and try again", file=sys.stderr)
+        return 3
+
+
+def _discard_output() -> None:
+    """Let what is still to be written go nowhere, so that leaving does not fail too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _main(arguments: Sequence[str]) -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a character is no reason to stop
     words = split(arguments)
     if words.help or not (words.targets or words.command):
         print(USAGE)
@@ -118,6 +130,8 @@ def _main(arguments: Sequence[str]) -> int:
             return _answer(Session(json=words.json), ("help", words.targets[0]), style)
         _not_a_command(words.targets[0], arguments)
     if words.command:
+        if words.scripted:
+            raise UsageError(f"{words.command[0]!r} is one command, and -c and -f give several; leave one of them out")
         command(words.command[0])
     with Session(json=words.json, reopen=lambda: _open(words)) as session:
         session.reattach()
@@ -183,10 +197,11 @@ def _answer(session: Session, words: Sequence[str], style: Style, json: bool = F
     from inspector.ui import progress
 
     status = 0
+    waiting = "-" in words  # whoever hands in operands one by one waits for each answer
     for result in run(session, words):
         for line in show.json_lines(result) if json or session.json else show.text(result, style):
             progress.clear()
-            print(line)
+            print(line, flush=waiting)
         if not result.ok:
             status = 1
     sys.stdout.flush()

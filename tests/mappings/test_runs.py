@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -99,11 +100,11 @@ def test_what_is_no_leaf_passes_through_and_ends_no_run() -> None:
 
 
 def test_it_does_not_wait_for_the_end() -> None:
-    def endless() -> object:
+    def endless() -> Iterator[Leaf]:
         at = 0
         while True:
             yield leaf(at, 0)
             at += 0x1_0000
 
-    runs = coalesce(endless())  # type: ignore[var-annotated, arg-type]
-    assert [next(runs).offset for _ in range(3)] == [0, 0x1_0000, 0x2_0000]
+    runs = coalesce(endless())
+    assert [next(runs) for _ in range(3)] == [run_of(leaf(at, 0)) for at in (0, 0x1_0000, 0x2_0000)]

@@ -1,0 +1,365 @@
+"""The command line end to end, on a flat image of a small guest: words, exit statuses, errors of one sentence."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import pytest
+
+from inspector.cli import INTERRUPTED, main, split
+from inspector.errors import UsageError
+from tests.fakes import (
+    BANNER,
+    BANNER_AT,
+    CHUNK,
+    KERNEL,
+    NIP,
+    PID,
+    RAM_BYTES,
+    REGISTERED,
+    USER_DATA_EA,
+    USER_PAGES_AT,
+    MiB,
+    linux_target,
+)
+
+LIMIT = 60.0
+"""Seconds that a process may take."""
+UNMAPPED = "0xc000000004000000"
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The words of a target: the small pseries guest as a flat image with its registers."""
+    folder = tmp_path_factory.mktemp("image")
+    target = linux_target()
+    with (folder / "ram").open("wb") as file:
+        file.truncate(RAM_BYTES)
+        for number, chunk in target.source.chunks.items():
+            file.seek(number * CHUNK)
+            file.write(chunk)
+    cpus = [{name: f"{value:#x}" for name, value in known.values.items()} for known in target.files.values()]
+    (folder / "regs.json").write_text(json.dumps({"cpus": cpus}))
+    return [f"raw:{folder}/ram", "--regs", f"{folder}/regs.json", "--process-table", f"{REGISTERED:#x}"]
+
+
+class Said:
+    """What a run of the command line gave."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+class Runner(Protocol):
+    """Runs the command line in this process."""
+
+    def __call__(self, *arguments: str, stdin: str = "") -> Said: ...
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Runner:
+    """Runs the command line in this process."""
+
+    def running(*arguments: str, stdin: str = "") -> Said:
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        status = main(arguments)
+        return Said(status, *capsys.readouterr())
+
+    return running
+
+
+def process(*arguments: str, stdout: int | IO[str] = subprocess.PIPE, **options: Any) -> subprocess.Popen[str]:
+    """Runs the command line in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "inspector", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+# -- exit statuses and errors ------------------------------------------------------------------------------------------
+
+
+def test_0_is_answered(run: Runner, image: list[str]) -> None:
+    said = run(*image, "xlate", "0xc000000000000000", "--json")
+    assert (said.status, said.err) == (0, "")
+    assert (said.objects[0]["status"], said.objects[0]["ra"]) == ("ok", "0x0")
+
+
+def test_1_is_answered_with_a_fault_or_a_finding(run: Runner, image: list[str]) -> None:
+    said = run(*image, "xlate", UNMAPPED, "0xc000000000000000", "--json")
+    assert (said.status, said.err) == (1, "")
+    assert [each["status"] for each in said.objects] == ["fault", "ok"]
+    assert run(*image, "maps", "--pid", "3").status == 1
+    assert run(*image, "read", UNMAPPED).status == 1
+
+
+WRONG_WORDS = [
+    ((), "xlat 0", "did you mean 'xlate'"),
+    ((), "xlate", "'help xlate'"),
+    ((), "xlate 0x10000000000000000", "65 bits"),
+    ((), "xlate 0x10+", "ends early"),
+    ((), "xlate $nosuch", "'regs' lists"),
+    ((), "xlate nosuchsymbol", "--vmlinux"),
+    ((), "xlate 0 --walker nosuch", "walker"),
+    ((), "xlate 0 --access z", "--access"),
+    ((), "read 0 --cpu", "wants a value after it"),
+    ((), "cpu 9", "there is no vCPU 9"),
+    (("--cpu", "9"), "cpu", "there is no vCPU 9"),
+    (("--cpu", "zero"), "cpu", "--cpu"),
+    (("--set", "nosuch=1"), "regs", "nosuch"),
+    (("--set", "pid"), "regs", "REG=VALUE"),
+    (("--set", "pid=4+"), "regs", "--set pid"),
+    (("--color", "blue"), "regs", "--color takes"),
+    (("-c", "regs"), "regs", "leave one of them out"),
+    (("--ram", "x"), "regs", "gdb:"),
+    (("-f", "/nosuch/script"), "", "cannot be read as a script"),
+]
+
+
+@pytest.mark.parametrize(("options", "words", "says"), WRONG_WORDS, ids=[" ".join(w[0]) + w[1] for w in WRONG_WORDS])
+def test_2_is_wrong_words_in_one_sentence(
+    run: Runner, image: list[str], options: tuple[str, ...], words: str, says: str
+) -> None:
+    said = run(*image, *options, *words.split())
+    assert (said.status, said.out) == (2, "")
+    assert says in said.err
+    assert said.err.startswith("inspector: ")
+    assert said.err.count("\n") == 1, "one sentence"
+    assert "Traceback" not in said.err
+
+
+NO_TARGETS = [
+    ("/nosuch/file", "regs", "/nosuch/file"),
+    ("raw:/nosuch/file", "regs", "/nosuch/file"),
+    ("gdb:127.0.0.1:1", "regs", "127.0.0.1"),
+    (__file__, "regs", "test_cli.py"),
+    (os.path.dirname(__file__), "regs", "tests"),
+]
+
+
+@pytest.mark.parametrize(("target", "words", "says"), NO_TARGETS)
+def test_3_is_a_target_that_cannot_be_read(run: Runner, target: str, words: str, says: str) -> None:
+    said = run(target, *words.split())
+    assert (said.status, said.out) == (3, "")
+    assert says in said.err
+    assert said.err.count("\n") == 1
+    assert "Traceback" not in said.err
+
+
+def test_a_command_where_the_target_stands_is_told(run: Runner) -> None:
+    said = run("xlate", "0")
+    assert (said.status, said.err.count("\n")) == (2, 1)
+    assert "inspector demo xlate 0" in said.err
+    assert "'xlate'" in run("xlat", "0").err
+
+
+def test_a_snapshot_cannot_run(run: Runner, image: list[str]) -> None:
+    said = run(*image, "continue")
+    assert said.status == 3
+    assert "cannot run" in said.err
+
+
+# -- words in any order ------------------------------------------------------------------------------------------------
+
+
+def test_options_stand_before_or_after_the_command(run: Runner, image: list[str]) -> None:
+    target, *options = image
+    orders = [
+        [target, *options, "--json", "--cpu", "1", "regs", "nip", "pid"],
+        [target, "regs", "nip", "pid", *options, "--json", "--cpu", "1"],
+        ["--json", *options, target, "regs", "--cpu=1", "nip", "pid"],
+        [*options, "--cpu", "1", target, "regs", "nip", "--json", "pid"],
+    ]
+    said = [run(*order) for order in orders]
+    assert {each.status for each in said} == {0}
+    assert {each.out for each in said} == {said[0].out}
+    assert said[0].objects == [{"cpu": 1, "registers": {"nip": "0x10000100", "pid": "0x4"}}]
+
+
+def test_registers_are_set_by_hand(run: Runner, image: list[str]) -> None:
+    said = run(*image, "--set", "pid=0x3+2", "regs", "pid", "amor", "--set", "AMOR=0", "--json")
+    assert said.objects[0]["registers"] == {"pid": "0x5", "amor": "0x0"}
+
+
+def test_several_raw_images(run: Runner, image: list[str], tmp_path: Path) -> None:
+    (tmp_path / "more").write_bytes(b"more of it")
+    said = run(image[0], f"raw:{tmp_path}/more@0x40000000", *image[1:], "read", "0x40000000", "10", "--real", "--json")
+    assert said.objects[0]["data"] == b"more of it".hex()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "targets", "command"),
+    [
+        (["demo"], ["demo"], []),
+        (["demo", "xlate", "0"], ["demo"], ["xlate", "0"]),
+        (["raw:a", "raw:b@0x10", "ram"], ["raw:a", "raw:b@0x10"], ["ram"]),
+        (["rmmu"], [], ["rmmu"]),
+        (["--json", "help", "maps"], [], ["help", "maps"]),
+        (["demo", "read", "-", "-8"], ["demo"], ["read", "-", "-8"]),
+        (["demo", "maps", "--help"], ["demo"], ["maps", "--help"]),
+    ],
+)
+def test_the_parts_of_a_command_line(arguments: list[str], targets: list[str], command: list[str]) -> None:
+    words = split(arguments)
+    assert (words.targets, words.command) == (targets, command)
+
+
+def test_an_option_without_its_value() -> None:
+    for option in ("--vmlinux", "--cpu", "-c", "-f", "--ram"):
+        with pytest.raises(UsageError, match="wants a value"):
+            split(["demo", option])
+
+
+# -- several commands --------------------------------------------------------------------------------------------------
+
+
+def test_commands_with_c_in_order_and_the_worst_status(run: Runner, image: list[str]) -> None:
+    said = run(*image, "-c", "cpu 1", "-c", f"xlate {UNMAPPED}", "-c", "regs nip", "--json")
+    assert said.status == 1
+    assert [each.get("cpu") for each in said.objects] == [1, None, 1], "the chosen vCPU stays chosen"
+
+
+def test_a_script_with_comments_and_an_error_goes_on(run: Runner, image: list[str], tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("# what is there\n\nregs nip   # here\nnosuch\nread 'unclosed\nxlate --json $nip\n")
+    said = run(*image, "-f", str(script), "-c", "ram")
+    assert said.status == 2
+    assert said.err.count("\n") == 2
+    assert "nosuch" in said.err
+    assert "a quote is not closed" in said.err
+    assert f"{NIP:016x}" in said.out
+    assert '"status": "ok"' in said.out
+    assert "of RAM in 1 range" in said.out
+
+
+def test_commands_from_standard_input(run: Runner, image: list[str]) -> None:
+    said = run(*image, "--json", stdin="regs nip\nram\n")
+    assert [sorted(each)[0] for each in said.objects] == ["cpu", "captured"]
+
+
+def test_operands_from_standard_input_in_order(run: Runner, image: list[str]) -> None:
+    said = run(*image, "xlate", "0xc000000000000000", "-", "$nip", "--json", stdin=f"{UNMAPPED}\n\n $nip + 4\n")
+    assert said.status == 1
+    assert [each["ea"] for each in said.objects] == ["0xc000000000000000", UNMAPPED, f"{NIP + 4:#x}", f"{NIP:#x}"]
+
+
+def test_a_wrong_operand_ends_the_command_after_what_came_before(run: Runner, image: list[str]) -> None:
+    said = run(*image, "xlate", "-", "--json", stdin="0xc000000000000000\n0x10000000000000000\n$nip\n")
+    assert said.status == 2
+    assert [each["ea"] for each in said.objects] == ["0xc000000000000000"]
+    assert "65 bits" in said.err
+
+
+# -- what needs no target ----------------------------------------------------------------------------------------------
+
+
+def test_usage(run: Runner) -> None:
+    for words, status in ((("--help",), 0), (("-h",), 0), (("demo", "--help"), 0), ((), 2), (("--json",), 2)):
+        said = run(*words)
+        assert said.status == status
+        assert said.out.startswith("usage: inspector TARGET")
+        assert max(map(len, said.out.splitlines())) <= 80
+
+
+def test_commands_that_need_no_target(run: Runner) -> None:
+    assert run("rmmu", "--json").objects[0]["ap_encodings"][0] == "0x0000000c"
+    assert run("decode", "pte", "0xc00000000000018d", "--json").objects[0]["kind"] == "pte"
+    assert run("help", "xlate").status == 0
+    assert run("xlate", "--help").out == run("help", "xlate").out
+    said = run("decode", "$msr")
+    assert (said.status, "needs a target" in said.err) == (2, True)
+
+
+def test_colour_is_for_who_asks(run: Runner, image: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert "\x1b[" not in run(*image, "regs").out
+    assert "\x1b[" in run(*image, "regs", "--color", "always").out
+    assert "\x1b[" not in run(*image, "regs", "--json", "--color", "always").out
+
+
+# -- as a process ------------------------------------------------------------------------------------------------------
+
+
+def test_the_demo_guest_answers_at_once() -> None:
+    with process("demo", "xlate", "0xc000000000000000", "--json") as running:
+        out, err = running.communicate(timeout=LIMIT)
+    assert (running.returncode, err) == (0, "")
+    assert json.loads(out)["ra"] == "0x0"
+
+
+def test_a_reader_that_goes_away_is_no_error(image: list[str]) -> None:
+    with process(*image, "read", "0", str(16 * MiB), "--real") as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        assert running.stdout.readline().startswith("0000000000000000:")
+        running.stdout.close()
+        assert running.wait(LIMIT) == 0
+        assert running.stderr.read() == ""
+
+
+def test_a_full_disk_is_told(image: list[str]) -> None:
+    with (
+        open("/dev/full", "w") as full,
+        process(*image, "read", "0", str(MiB), "--real", stdout=full) as running,
+    ):
+        _, err = running.communicate(timeout=LIMIT)
+    assert running.returncode == 3
+    assert "No space left on device" in err
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_ends_it_with_a_word(image: list[str]) -> None:
+    with process(*image, "xlate", "-", "--json") as running:
+        assert running.stdin is not None
+        assert running.stderr is not None
+        assert running.stdout is not None
+        running.stdin.write("$nip\n")
+        running.stdin.flush()
+        assert json.loads(running.stdout.readline())["ea"] == f"{NIP:#x}", "each answer comes before the next operand"
+        running.send_signal(signal.SIGINT)
+        assert running.wait(LIMIT) == INTERRUPTED
+        assert running.stderr.read() == "inspector: interrupted\n"
+
+
+def test_a_terminal_without_the_characters_is_no_error(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    with process("--help", env=environment) as running:
+        out, err = running.communicate(timeout=LIMIT)
+    assert (running.returncode, err) == (0, "")
+    assert "usage:" in out
+
+
+def test_numpy_is_not_imported_for_one_address(image: list[str]) -> None:
+    words = [*image, "xlate", "$nip"]
+    program = (
+        "import sys; from inspector.cli import main; "
+        f"status = main({words!r}); "
+        "heavy = {'numpy', 'prompt_toolkit', 'pygdbmi', 'elftools', 'zstandard'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy or status else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_whole_image_is_the_fake_guest(run: Runner, image: list[str]) -> None:
+    said = run(*image, "read", f"{BANNER_AT:#x}", str(len(BANNER)), "--json")
+    assert bytes.fromhex(said.objects[0]["data"]) == BANNER
+    said = run(*image, "xlate", f"{USER_DATA_EA:#x}", "--pid", str(PID), "--json")
+    assert said.objects[0]["ra"] == f"{USER_PAGES_AT + 0x1_0000:#x}"
+    said = run(*image, "xlate", f"{KERNEL:#x}", "--json")
+    assert said.objects[0]["ra"] == "0x0"
