@@ -99,9 +99,9 @@ class Executor:
         """Run a command of the registry and show what it answers as it comes."""
         style, json = self.style, self.session.json or line.json
         paged = sys.stdout.isatty() and STDIN not in line.words
-        # Ctrl-C ends with 'armed'; closing the command and waiting for the pager's reader are not to be cut short.
         results = run(self.session, line.words)
-        with closing(results), Paged(sys.stdout, paged) as page, self.interrupts.armed():
+        # Ctrl-C ends what is armed: to close the command, and then to wait for the pager's reader, is not cut short.
+        with Paged(sys.stdout, paged) as page, closing(results), self.interrupts.armed():
             for result in results:
                 for each in show.json_lines(result) if json else show.text(result, style):
                     page.write(each)
