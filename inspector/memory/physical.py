@@ -19,11 +19,11 @@ from typing import Protocol
 
 from inspector.errors import MemoryReadError, NotRam, Unreadable
 
-UNIT = 1024
-"""Bytes fetched and kept together: small enough to cost about what one word does over gdb/MI, large
-enough that neighbouring entries of a table are not fetched again."""
+UNIT = 256
+"""Bytes fetched and kept together: a last-level table of 64K pages, the smallest there is. Over gdb/MI it costs what
+one word does; 1 KiB would cost half as much again."""
 
-CACHE_UNITS = 65536
+CACHE_UNITS = 1 << 18
 """At most this many units are kept (64 MiB)."""
 
 
@@ -170,6 +170,12 @@ class PhysicalMemory:
 
     def read_u64(self, address: int) -> int:
         """The big-endian doubleword at ``address``: what every page-table entry is."""
+        if self._epoch == self.clock.epoch and not self.clock.running:
+            # The shortest way for a walk: a unit that is kept holds nothing but RAM.
+            base = address // UNIT * UNIT
+            kept = self._units.get(base)
+            if kept is not None and address + 8 <= base + len(kept):
+                return int.from_bytes(kept[address - base : address - base + 8], "big")
         return int.from_bytes(self.read(address, 8), "big")
 
     def _unit(self, start: int, end: int) -> bytes:

@@ -105,21 +105,25 @@ class _Walk:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def word(self, step: Step, came_from: str, if_zero: int = DSISR_NOPTE) -> int:
-        """Read the entry of ``step``, which gets its value; an address that cannot be read is a fault, not an error.
+    def unreadable(self, address: int, error: MemoryReadError, came_from: str, if_zero: int, stage: int) -> _Fault:
+        """The fault of an entry that cannot be read.
 
         Where there is no RAM the guest finds zeros under QEMU, which makes ``if_zero`` of the fault; where there is but
         the target cannot give it, nothing is said of what the guest finds."""
+        return _Fault(
+            f"table-{error.slug}",
+            f"{came_from} leads to {address:#x}, which cannot be read: {error.why}",
+            if_zero if isinstance(error, NotRam) else None,
+            stage,
+        )
+
+    def word(self, step: Step, came_from: str, if_zero: int = DSISR_NOPTE) -> int:
+        """Read the entry of ``step``, which gets its value; an address that cannot be read is a fault, not an error."""
         try:
             value = self.read(step.address)
         except MemoryReadError as error:
             self.steps.append(replace(step, kind="unreadable"))
-            raise _Fault(
-                f"table-{error.slug}",
-                f"{came_from} leads to {step.address:#x}, which cannot be read: {error.why}",
-                if_zero if isinstance(error, NotRam) else None,
-                step.stage,
-            ) from None
+            raise self.unreadable(step.address, error, came_from, if_zero, step.stage) from None
         self.steps.append(replace(step, value=value))
         return value
 
@@ -134,13 +138,20 @@ class _Walk:
                 DSISR_BADCONFIG,
                 stage,
             )
-        came_from = f"{owner} {root:#018x}"
+        entry, address = root, -1
+
+        def came_from() -> str:
+            """The entry that gave the table at hand; put into words only where it went wrong."""
+            if address < 0:
+                return f"{owner} {root:#018x}"
+            return f"the level {level + 1} entry {entry:#018x} at {address:#x}"
+
         for level in (3, 2, 1, 0):
             if size not in LEVEL_BITS[level]:
                 wanted = " or ".join(str(bits) for bits in LEVEL_BITS[level])
                 raise _Fault(
                     "table-size",
-                    f"{came_from} gives its next table 2^{size} entries, and level {level} takes 2^{wanted}",
+                    f"{came_from()} gives its next table 2^{size} entries, and level {level} takes 2^{wanted}",
                     DSISR_BADCONFIG,
                     stage,
                 )
@@ -148,40 +159,38 @@ class _Walk:
             if stray:
                 base &= ~stray
                 self.note(
-                    f"{came_from} has a table base that is not aligned to the table's size: QEMU drops the low bits "
+                    f"{came_from()} has a table base that is not aligned to the table's size: QEMU drops the low bits "
                     f"({stray:#x}), the ISA wants them zero and KVM's software walk refuses them"
                 )
             covered -= size
             index = target >> covered & ((1 << size) - 1)
             guest_address = base + 8 * index
-            address = guest_address if resolve is None else resolve(guest_address, f"level {level} entry")
-            step = Step(
-                table="radix",
-                stage=stage,
-                level=level,
-                index=index,
-                address=address,
-                value=None,
-                kind="invalid",
-                guest_address=None if resolve is None else guest_address,
-                shift=covered,
-                depth=self.depth,
+            real = guest_address if resolve is None else resolve(guest_address, f"level {level} entry")
+            nested = None if resolve is None else guest_address
+            try:
+                found = self.read(real)
+            except MemoryReadError as error:
+                self.steps.append(
+                    Step("radix", stage, level, index, real, None, "unreadable", None, nested, covered, self.depth)
+                )
+                raise self.unreadable(real, error, came_from(), DSISR_NOPTE, stage) from None
+            entry, address = found, real
+            kind = "invalid" if not entry & PTE_VALID else "leaf" if entry & PTE_LEAF else "directory"
+            self.steps.append(
+                Step("radix", stage, level, index, address, entry, kind, None, nested, covered, self.depth)
             )
-            entry = self.word(step, came_from)
-            if not entry & PTE_VALID:
+            if kind == "invalid":
                 raise _Fault(
                     "not-present",
                     f"the level {level} entry at {address:#x} is not valid ({entry:#018x})",
                     DSISR_NOPTE,
                     stage,
                 )
-            if entry & PTE_LEAF:
-                self.steps[-1] = replace(self.steps[-1], kind="leaf")
+            if kind == "leaf":
                 return self.leaf(entry, target, covered, level)
-            self.steps[-1] = replace(self.steps[-1], kind="directory")
             size, base = entry & PDE_NLS, entry & PDE_NLB
-            came_from = f"the level {level} entry {entry:#018x} at {address:#x}"
-        raise _Fault("no-leaf", f"{came_from} is a directory where only a leaf may stand", DSISR_BADCONFIG, stage)
+        level = -1
+        raise _Fault("no-leaf", f"{came_from()} is a directory where only a leaf may stand", DSISR_BADCONFIG, stage)
 
     def leaf(self, entry: int, target: int, shift: int, level: int) -> _Leaf:
         inside = (1 << shift) - 1

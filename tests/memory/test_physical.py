@@ -135,11 +135,12 @@ class TestGuard:
         assert spy.asked == [(0x110, 0x20), (0x150, 8)]
 
     def test_adjacent_ranges_are_read_across(self) -> None:
-        ram, spy = memory((0, 0x900), (0x900, 0x2000))
-        assert ram.read(0x8FC, 8) == pattern(0x8FC, 8)
-        assert ram.read(0x3F8, 0x10) == pattern(0x3F8, 0x10)
-        assert ram.read(0, 0x2000) == pattern(0, 0x2000)
-        assert spy.asked == [(2 * UNIT, UNIT), (0, UNIT), (UNIT, UNIT), (0, 0x2000)]
+        border = 2 * UNIT + UNIT // 4
+        ram, spy = memory((0, border), (border, 8 * UNIT))
+        assert ram.read(border - 4, 8) == pattern(border - 4, 8)
+        assert ram.read(UNIT - 8, 16) == pattern(UNIT - 8, 16)
+        assert ram.read(0, 8 * UNIT) == pattern(0, 8 * UNIT)
+        assert spy.asked == [(2 * UNIT, UNIT), (0, UNIT), (UNIT, UNIT), (0, 8 * UNIT)]
 
     @settings(max_examples=400)
     @given(
