@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from types import MappingProxyType
@@ -95,8 +95,8 @@ class Executor:
         self.say(f"{safe(guest.target.name)} is open again, {guest.target.state.value}")
         return True
 
-    def _answer(self, line: Line) -> None:
-        """Run a command of the registry and show what it answers as it comes."""
+    def _answer(self, line: Line, after: Iterable[str] = ()) -> None:
+        """Run a command of the registry and show what it answers as it comes, and the lines ``after`` it."""
         style, json = self.style, self.session.json or line.json
         paged = sys.stdout.isatty() and STDIN not in line.words
         results = run(self.session, line.words)
@@ -105,16 +105,18 @@ class Executor:
             for result in results:
                 for each in show.json_lines(result) if json else show.text(result, style):
                     page.write(each)
+            for each in after:
+                page.write(each)
 
     def _help(self, line: Line) -> bool:
         """Help on the REPL's own commands. Whether that was all that was asked for."""
-        if len(line.words) == 1:
-            self._answer(line)
-            if not (line.json or self.session.json):
-                width = max(map(len, OWN))
-                for name, summary in OWN.items():
-                    print(f"  {self.style('name', name.ljust(width))}  {summary}")
+        if len(line.words) == 1 and not (line.json or self.session.json):
+            style = self.style
+            own = (f"  {style('name', f'{name:<10}')} {summary}" for name, summary in OWN.items())
+            self._answer(line, (style("head", "at this prompt"), *own))
             return True
+        if len(line.words) == 1:
+            return False
         if line.words[1] not in OWN:
             return False
         print(f"{line.words[1]}: {OWN[line.words[1]]}")

@@ -5,7 +5,6 @@ What it shows is gathered once before each prompt, so that drawing it never wait
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from inspector.errors import InspectorError, TargetLost
@@ -79,35 +78,43 @@ def _symbol(guest: Guest, nip: int) -> str | None:
 
 
 def lines(status: Status, width: int) -> list[str]:
-    """One line of at most ``width`` columns, or two where one does not hold it all. NIP's name comes where it fits."""
-    first, second, named = _first(status), list(_second(status)), list(_second(status, named=True))
-    for each in (named, second):
-        whole = GAP.join([safe(status.target), *first, *each])
+    """One line of at most ``width`` columns, or two where one does not hold it all.
+
+    NIP's name is left out where there is no room for it beside the target's."""
+    plain, second = _first(status), _second(status)
+    named = _first(status, named=True)
+    target = safe(status.target)
+    for first in (named, plain):
+        whole = GAP.join([target, *first, *second])
         if _columns(whole) <= width:
             return [whole]
-    rest = GAP.join(["", *first])
-    name = _shortened(safe(status.target), max(SHORTEST_NAME, width - _columns(rest)))
+    rest = GAP.join(["", *named])
+    if _columns(target + rest) > width:
+        rest = GAP.join(["", *plain])
+    name = _shortened(target, max(SHORTEST_NAME, width - _columns(rest)))
     both = [_cut(name + rest, width)]
     if second:
-        both.append(_cut(GAP.join(named if _columns(GAP.join(named)) <= width else second), width))
+        both.append(_cut(GAP.join(second), width))
     return both
 
 
-def _first(status: Status) -> list[str]:
+def _first(status: Status, named: bool = False) -> list[str]:
     if status == NO_TARGET:
         return ["'reattach' opens it again"]
     if status.state is RunState.LOST:
         return [f"vCPU {status.cpu}", "lost: 'reattach' opens it again"]
-    return [f"vCPU {status.cpu}", status.state.value]
+    where = f" at {safe(status.symbol)}" if named and status.symbol else ""
+    return [f"vCPU {status.cpu}", status.state.value + where]
 
 
-def _second(status: Status, named: bool = False) -> Iterator[str]:
+def _second(status: Status) -> list[str]:
     if status.state not in STANDING:
-        return
-    yield f"PID {_number(status.pid)} LPID {_number(status.lpid)}"
-    name = f" ({safe(status.symbol)})" if named and status.symbol else ""
-    yield f"NIP {'unknown' if status.nip is None else f'{status.nip:#x}'}{name}"
-    yield "MSR unknown" if status.msr is None else describe_msr(status.msr)
+        return []
+    return [
+        f"PID {_number(status.pid)} LPID {_number(status.lpid)}",
+        f"NIP {'unknown' if status.nip is None else f'{status.nip:#x}'}",
+        "MSR unknown" if status.msr is None else describe_msr(status.msr),
+    ]
 
 
 def _number(value: int | None) -> str:

@@ -96,6 +96,10 @@ def test_pasted_lines_run_one_after_another(executor: Executor, capsys: pytest.C
 def test_help_on_what_only_the_repl_has(executor: Executor, capsys: pytest.CaptureFixture[str]) -> None:
     executor.execute("help reattach")
     assert "open it again" in capsys.readouterr().out
+    executor.execute("help")
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-3:]] == ["reattach", "quit", "exit"]
+    executor.execute("help --json")
+    assert "reattach" not in capsys.readouterr().out
 
 
 # -- bugs --------------------------------------------------------------------------------------------------------------

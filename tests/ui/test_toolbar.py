@@ -13,7 +13,7 @@ from prompt_toolkit.utils import get_cwidth
 from inspector.errors import ReplyTimeout, TargetLost
 from inspector.targets.base import Registers, RunState
 from inspector.ui.toolbar import NO_TARGET, Status, gather, lines
-from tests.fakes import NIP, PID, FakeControl, FakeTarget, firmware_target, guest, linux_target
+from tests.fakes import KERNEL_MSR, NIP, PID, FakeControl, FakeTarget, firmware_target, guest, linux_target
 
 
 @dataclass
@@ -49,6 +49,13 @@ def test_a_long_name_in_eighty_columns() -> None:
     assert first.startswith("gdb:unix:/run/")
     assert first.endswith("gdbstub.sock  vCPU 0  stopped")
     assert second == f"PID {PID} LPID 0  NIP {NIP:#x}  kernel, translation on, little-endian"
+
+
+def test_nip_by_name_where_there_is_room() -> None:
+    status = Status("gdb:127.0.0.1:1234", 0, RunState.STOPPED, NIP, 4, 0, KERNEL_MSR, symbol="do_idle+0x10")
+    assert lines(status, 80)[0] == "gdb:127.0.0.1:1234  vCPU 0  stopped at do_idle+0x10"
+    assert lines(status, 50)[0] == "gdb:127.0.0.1:1234  vCPU 0  stopped"
+    assert "stopped at do_idle+0x10  PID 4" in lines(status, 200)[0]
 
 
 def test_a_vcpu_in_firmware() -> None:
