@@ -66,11 +66,19 @@ class SparseMemory:
         for start, size in self.refused:
             if address < start + size and start < address + length:
                 raise Unreadable(address, length, "the source refused it")
-        if self.captured is not None and not any(
-            start <= address and address + length <= start + size for start, size in self.captured
-        ):
-            raise NotCaptured(address, length)
+        if self.captured is not None:
+            self._hold(address, address + length, sorted(self.captured))
         return self.peek(address, length)
+
+    @staticmethod
+    def _hold(address: int, end: int, captured: Sequence[tuple[int, int]]) -> None:
+        """As a snapshot, tell the first stretch that is not captured."""
+        for start, size in captured:
+            if start <= address < start + size:
+                address = start + size
+        if address < end:
+            after = min((start for start, _ in captured if start > address), default=end)
+            raise NotCaptured(address, min(after, end) - address)
 
 
 @dataclass

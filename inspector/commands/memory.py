@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import ClassVar, Literal
 
 from inspector.commands.notes import Note, if_changing
@@ -23,6 +22,8 @@ PIECE = 1 << 16
 """Bytes asked for at a time."""
 SMALLEST_PAGE = 12
 LINE = 16
+NOT_RAM = "not RAM, so it was not read: it may be a device; 'ram' lists what is RAM"
+NOT_CAPTURED = "RAM that this snapshot did not capture; record with --also or --everything"
 Order = Literal["little", "big"]
 Space = Literal["effective", "real"]
 
@@ -104,9 +105,10 @@ class _Piece:
 
 
 def _captured(guest: Guest) -> Sequence[tuple[int, int]] | None:
-    """(address, size) of what a recorded target holds, sorted; None where the source holds all of its RAM."""
+    """(address, size) of what a recorded target holds, known zeros too; None where the source holds all RAM."""
     held: Sequence[tuple[int, int]] | None = getattr(guest.memory.source, "captured", None)
-    return held
+    zeros: Sequence[tuple[int, int]] = getattr(guest.memory.source, "zeros", ())
+    return None if held is None else (*held, *zeros)
 
 
 def _limits(guest: Guest, ra: int, end: int) -> tuple[int, bool]:
@@ -118,37 +120,47 @@ def _limits(guest: Guest, ra: int, end: int) -> tuple[int, bool]:
     return min([end, *starts]), False
 
 
-def real_pieces(guest: Guest, ra: int, length: int) -> Iterator[tuple[int, bytes | MemoryReadError]]:
-    """``length`` bytes of real memory from ``ra`` on, as (address, bytes) and (address, why not). What is not RAM is
-    never asked for."""
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """``length`` bytes of real memory that cannot be read: a slug, and why, without their address."""
+
+    length: int
+    slug: str
+    why: str
+
+
+def real_pieces(guest: Guest, ra: int, length: int) -> Iterator[tuple[int, bytes | Gap]]:
+    """``length`` bytes of real memory from ``ra`` on, piece by piece. What is not RAM is never asked for."""
     end = ra + length
     while ra < end:
         upto, is_ram = _limits(guest, ra, end)
         if not is_ram:
-            yield ra, NotRam(ra, upto - ra)
-            ra = upto
-            continue
-        upto = min(upto, ra + PIECE)
-        try:
-            yield ra, guest.memory.read(ra, upto - ra)
-        except MemoryReadError:
-            yield from _around_holes(guest, ra, upto)
+            yield ra, Gap(upto - ra, NotRam.slug, NOT_RAM)
+        else:
+            upto = min(upto, ra + PIECE)
+            yield from _readable(guest, ra, upto)
         ra = upto
 
 
-def _around_holes(guest: Guest, ra: int, end: int) -> Iterator[tuple[int, bytes | MemoryReadError]]:
-    """The same where not all of it can be read: cut where a snapshot's runs begin and end, else into small pages."""
-    held = _captured(guest)
-    edges = {ra, end}
-    edges.update(at for at in range(ra >> SMALLEST_PAGE << SMALLEST_PAGE, end, 1 << SMALLEST_PAGE) if at > ra)
-    for start, size in held or ():
-        edges.update(at for at in (start, start + size) if ra < at < end)
-    cuts = sorted(edges)
-    for at, upto in pairwise(cuts):
+def _readable(guest: Guest, ra: int, end: int) -> Iterator[tuple[int, bytes | Gap]]:
+    """What of RAM can be read: the source says what is missing, or else it is sought page by page."""
+    while ra < end:
         try:
-            yield at, guest.memory.read(at, upto - at)
+            yield ra, guest.memory.read(ra, end - ra)
+            return
         except MemoryReadError as error:
-            yield at, error
+            first, upto = error.address, error.address + error.length
+            if not ra <= first < upto <= end or (first, upto) == (ra, end):
+                first, upto = ra, min(end, ((ra >> SMALLEST_PAGE) + 1) << SMALLEST_PAGE)
+                if upto < end:
+                    yield from _readable(guest, ra, upto)
+                    ra = upto
+                    continue
+            if ra < first:
+                yield from _readable(guest, ra, first)
+            why = NOT_CAPTURED if isinstance(error, NotCaptured) else error.why
+            yield first, Gap(upto - first, error.slug, why)
+            ra = upto
 
 
 def _real(guest: Guest, address: int, length: int) -> Iterator[_Piece | Missing]:
@@ -156,16 +168,7 @@ def _real(guest: Guest, address: int, length: int) -> Iterator[_Piece | Missing]
         if isinstance(piece, bytes):
             yield _Piece(at, at, piece)
         else:
-            yield Missing("real", at, piece.length, piece.slug, _plain(piece))
-
-
-def _plain(error: MemoryReadError) -> str:
-    """Why, without the address, which stands beside it."""
-    if isinstance(error, NotRam):
-        return "not RAM, so it was not read: it may be a device; 'ram' lists what is RAM"
-    if isinstance(error, NotCaptured):
-        return "RAM that this snapshot did not capture; record with --also or --everything"
-    return error.why
+            yield Missing("real", at, piece.length, piece.slug, piece.why)
 
 
 # -- effective addresses -----------------------------------------------------------------------------------------------
@@ -197,7 +200,7 @@ def _effective(guest: Guest, ea: int, length: int, pid: int | None) -> Iterator[
             if isinstance(piece, bytes):
                 yield _Piece(at, ra, piece)
             else:
-                reason = f"real address {ra:#x}: {_plain(piece)}"
+                reason = f"real address {ra:#x}: {piece.why}"
                 yield Missing("effective", at, piece.length, piece.slug, reason, leaf, alike=leaf)
         ea = upto
 
@@ -335,9 +338,9 @@ COMMANDS = (
         _read,
         _read_arguments,
         (
+            Example("read 0xc000000002740000 64 --words 8 --big", "Linux's root directory, through its linear map"),
+            Example("read 0x2740000 0x40 --real", "the same by its real address"),
             Example("read $nip 16 --words 4", "the next instructions, in the vCPU's byte order"),
-            Example("read 0x2000 0x20 --real", "by real address"),
-            Example("read 0x10000000 0x40 --pid 4", "what a process has there"),
         ),
         "Addresses go through the hardware's walk of the chosen vCPU, rights apart: what is mapped is shown. A page "
         "that is not there is told, and the next goes on. What is not RAM is never read: it may be a device. Words "

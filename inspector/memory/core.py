@@ -23,7 +23,8 @@ what was recorded. True once all of that run has been checked, and it need not b
 class CoreMemory:
     """The captured runs of a core (a MemorySource).
 
-    ``unreadable`` are (address, size) that refused when recorded, ``zeros`` those known to be zero."""
+    ``unreadable`` are (address, size) that refused when recorded, ``zeros`` those known to be zero;
+    ``captured`` are those that the file holds."""
 
     cheap = True
 
@@ -49,6 +50,7 @@ class CoreMemory:
         self._shifts = [s.offset - s.address for s in held]
         # RamMap sorts and joins them, and finds one in O(log n).
         self._zeros = RamMap(Range(address, size) for address, size in zeros)
+        self.zeros: tuple[tuple[int, int], ...] = tuple((start, end - start) for start, end in self._zeros.spans())
         self._unreadable = RamMap(Range(address, size) for address, size in unreadable)
         spans = (*zip(self._starts, self._ends, strict=True), *self._zeros.spans(), *self._unreadable.spans())
         self._edges = sorted(start for start, _ in spans)

@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from inspector.commands.memory import LINE, Missing, Ram, Shown
+from inspector.errors import NotCaptured, NotRam, Unreadable
 from inspector.radix.fields import size_text as in_words
 from inspector.render.style import Style, hexadecimal, safe, short_size
+
+NOT_READ = frozenset(error.slug for error in (NotRam, NotCaptured, Unreadable))
+"""Causes that are the inspector's or the target's, not the guest's."""
 
 
 def text(result: Shown | Missing | Ram, style: Style) -> Iterator[str]:
@@ -24,7 +28,8 @@ def _missing(missing: Missing, style: Style) -> Iterator[str]:
     others = missing.entries - 1
     more = f"; the same holds for the {others} entries after it" if others > 1 else ""
     more = "; the same holds for the entry after it" if others == 1 else more
-    told = f"{in_words(missing.length)} not there ({missing.cause}): {missing.reason}{more}"
+    verb = "not read" if missing.cause in NOT_READ else "not there"
+    told = f"{in_words(missing.length)} {verb} ({missing.cause}): {missing.reason}{more}"
     first, *rest = style.wrap(told, " " * 18)
     yield f"{style('address', f'{missing.address:016x}')}{style('dim', ':')} {style('bad', first.lstrip())}"
     yield from (style("bad", line) for line in rest)

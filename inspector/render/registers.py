@@ -17,7 +17,7 @@ UNKNOWN = "?"
 def text(result: RegisterFile | CpuList, style: Style) -> Iterator[str]:
     """Lines for a person."""
     if isinstance(result, CpuList):
-        yield style("head", f"  {'vCPU':<5} {'NIP':<16}  {'PID':<7} {'LPID':<5} mode")
+        yield style("head", f"  {'vCPU':<5} {'NIP':<16}  {'PID':<6} {'LPID':<5} mode")
         for cpu in result.cpus:
             yield from _cpu(cpu, style)
         return
@@ -54,10 +54,10 @@ def _cpu(cpu: Cpu, style: Style) -> Iterator[str]:
     pid = UNKNOWN if cpu.pid is None else str(cpu.pid)
     lpid = UNKNOWN if cpu.lpid is None else str(cpu.lpid)
     mode = UNKNOWN if cpu.msr is None else describe_msr(cpu.msr)
-    indent = " " * 40
+    indent = " " * 39
     first, *rest = style.wrap(mode, indent)
     mark = style("good", "*") if cpu.chosen else " "
-    yield f"{mark} {cpu.cpu:<5} {style('address', f'{nip:<16}')}  {pid:<7} {lpid:<5} {first[len(indent) :]}"
+    yield f"{mark} {cpu.cpu:<5} {style('address', f'{nip:<16}')}  {pid:<6} {lpid:<5} {first[len(indent) :]}"
     yield from rest
 
 
