@@ -208,6 +208,7 @@ COMMANDS = (
         ),
         "A run is pages of one size and with the same flags that continue each other. Its rights are the leaves' own, "
         "whoever asks: r, w, x, and p where only privileged code has them; then R (referenced) and C (changed). What "
-        "is wrong with a tree is told after its maps, and makes the exit status 1.",
+        'is wrong with a tree is told after its maps, and makes the exit status 1; in JSON, an object whose "oddity" '
+        'is the cause. A note is an object with "note" alone.',
     ),
 )

@@ -118,8 +118,11 @@ def _roots(session: Session, _arguments: Namespace) -> Iterator[RootsFound | Not
 def current_pids(guest: Guest) -> dict[int, tuple[int, ...]]:
     """The PIDs of the looked-at process table that vCPUs have as their current one, and which vCPUs those are.
 
-    A vCPU that runs another partition (LPIDR is not 0 on a bare machine) has a PID of that partition's table."""
+    A vCPU that runs another partition (LPIDR is not 0 on a bare machine) has a PID of that partition's table. While the
+    guest runs there is no such thing to tell."""
     current: dict[int, tuple[int, ...]] = {}
+    if guest.running:
+        return current
     for cpu in guest.target.cpus:
         known = guest.registers(cpu, ("pid", "lpidr"))
         pid = known.get("pid")

@@ -12,6 +12,7 @@ from tests.fakes import (
     PROCESS_TABLE_AT,
     PTCR,
     REGISTERED,
+    FakeControl,
     bare_target,
     broken_target,
     firmware_target,
@@ -117,6 +118,17 @@ def test_a_pid_that_is_not_known_is_nobodys() -> None:
     target = linux_target()
     target.set(0, pid=None)
     assert current_pids(guest(target)) == {PID: (1,)}
+
+
+def test_a_running_guest_has_no_current_pid_to_tell() -> None:
+    target = linux_target()
+    FakeControl(target).resume()
+    note, *entries = told("pids", target)
+    assert "may be changing" in note["note"]
+    assert [(each["pid"], each["current_on"]) for each in entries] == [(0, []), (PID, [])]
+    first, second, *mapped = told("maps", target)
+    assert ["may be changing" in first["note"], "only the kernel's" in second["note"]] == [True, True]
+    assert {each["pid"] for each in mapped} == {0}
 
 
 def test_the_pid_of_a_guest_of_this_machine_is_not_of_its_own_table() -> None:
