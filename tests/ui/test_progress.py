@@ -1,0 +1,98 @@
+"""Progress is told to a terminal alone, not for a blink's work, and leaves no trace."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from inspector.ui import progress
+
+
+class Clock:
+    """Time that a test moves."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    made = Clock()
+    monkeypatch.setattr(progress, "time", made)
+    yield made
+    progress.clear()
+
+
+@pytest.fixture
+def at_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+
+
+def test_nothing_where_no_terminal_watches(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    tell = progress.progress()
+    for n in range(100):
+        clock.now += 1
+        tell("searching", n, 100)
+    assert capsys.readouterr().err == ""
+
+
+def test_short_work_is_not_worth_a_word(clock: Clock, at_a_terminal: None, capsys: pytest.CaptureFixture[str]) -> None:
+    tell = progress.progress()
+    for n in range(101):
+        clock.now += progress.BLINK / 200
+        tell("searching", n, 100)
+    assert capsys.readouterr().err == ""
+
+
+def test_long_work_is_told_and_wiped(clock: Clock, at_a_terminal: None, capsys: pytest.CaptureFixture[str]) -> None:
+    tell = progress.progress()
+    tell("searching", 0, 4)
+    for n in (1, 2, 3):
+        clock.now += 1
+        tell("searching", n, 4)
+    told = capsys.readouterr().err
+    assert [told.count(f"searching: {percent}%") for percent in (25, 50, 75)] == [1, 1, 1]
+    tell("searching", 4, 4)
+    assert capsys.readouterr().err == "\r\x1b[K"
+    progress.clear()
+    assert capsys.readouterr().err == ""
+
+
+def test_what_was_left_standing_is_wiped(clock: Clock, at_a_terminal: None, capsys: pytest.CaptureFixture[str]) -> None:
+    tell = progress.progress()
+    tell("searching", 0, 4)
+    clock.now += 1
+    tell("searching", 1, 4)
+    capsys.readouterr()
+    progress.clear()
+    assert capsys.readouterr().err == "\r\x1b[K"
+
+
+def test_other_work_begins_anew(clock: Clock, at_a_terminal: None, capsys: pytest.CaptureFixture[str]) -> None:
+    tell = progress.progress()
+    tell("searching", 0, 4)
+    clock.now += 1
+    tell("scanning", 1, 4)
+    assert capsys.readouterr().err == ""
+
+
+def test_one_command_does_not_pay_for_the_prompt() -> None:
+    program = (
+        "import sys; from inspector.cli import main; main(['demo', 'xlate', '0xc000000000000000']);"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'prompt_toolkit', 'numpy', 'pygdbmi'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
