@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,9 +31,25 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     progress.clear()
 
 
+class Terminal(io.StringIO):
+    """A standard error that a person watches."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def take(self) -> str:
+        """What was written since the last time."""
+        text = self.getvalue()
+        self.seek(0)
+        self.truncate()
+        return text
+
+
 @pytest.fixture
-def at_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    made = Terminal()
+    monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=made))
+    return made
 
 
 def test_nothing_where_no_terminal_watches(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,44 +60,47 @@ def test_nothing_where_no_terminal_watches(clock: Clock, capsys: pytest.CaptureF
     assert capsys.readouterr().err == ""
 
 
-def test_short_work_is_not_worth_a_word(clock: Clock, at_a_terminal: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_short_work_is_not_worth_a_word(clock: Clock, terminal: Terminal) -> None:
     tell = progress.progress()
     for n in range(101):
         clock.now += progress.BLINK / 200
         tell("searching", n, 100)
-    assert capsys.readouterr().err == ""
+    assert terminal.take() == ""
 
 
-def test_long_work_is_told_and_wiped(clock: Clock, at_a_terminal: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_work_is_told_and_wiped(clock: Clock, terminal: Terminal) -> None:
     tell = progress.progress()
     tell("searching", 0, 4)
     for n in (1, 2, 3):
         clock.now += 1
         tell("searching", n, 4)
-    told = capsys.readouterr().err
+    told = terminal.take()
     assert [told.count(f"searching: {percent}%") for percent in (25, 50, 75)] == [1, 1, 1]
     tell("searching", 4, 4)
-    assert capsys.readouterr().err == "\r\x1b[K"
+    assert terminal.take() == "\r\x1b[K"
     progress.clear()
-    assert capsys.readouterr().err == ""
+    assert terminal.take() == ""
 
 
-def test_what_was_left_standing_is_wiped(clock: Clock, at_a_terminal: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_left_standing_is_wiped(clock: Clock, terminal: Terminal) -> None:
     tell = progress.progress()
     tell("searching", 0, 4)
     clock.now += 1
     tell("searching", 1, 4)
-    capsys.readouterr()
+    terminal.take()
     progress.clear()
-    assert capsys.readouterr().err == "\r\x1b[K"
+    assert terminal.take() == "\r\x1b[K"
 
 
-def test_other_work_begins_anew(clock: Clock, at_a_terminal: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_work_begins_anew(clock: Clock, terminal: Terminal) -> None:
     tell = progress.progress()
     tell("searching", 0, 4)
     clock.now += 1
     tell("scanning", 1, 4)
-    assert capsys.readouterr().err == ""
+    assert terminal.take() == ""
+    clock.now += 1
+    tell("scanning", 2, 4)
+    assert "scanning: 50%" in terminal.take()
 
 
 def test_one_command_does_not_pay_for_the_prompt() -> None:
