@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -79,15 +80,17 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     return running
 
 
-def process(*arguments: str, stdout: int | IO[str] = subprocess.PIPE, **options: Any) -> subprocess.Popen[str]:
-    """Runs the command line in a process of its own."""
+def process(
+    *arguments: str, stdout: int | IO[str] = subprocess.PIPE, env: Mapping[str, str] = os.environ
+) -> subprocess.Popen[str]:
+    """Runs the command line in a process of its own, its output buffered as usual."""
     return subprocess.Popen(
         [sys.executable, "-m", "inspector", *arguments],
         stdin=subprocess.PIPE,
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
-        **options,
+        env={name: value for name, value in env.items() if name != "PYTHONUNBUFFERED"},
     )
 
 
