@@ -73,7 +73,7 @@ def _monitor(command: str, rest: str) -> None:
 
 
 def _expression(command: str, rest: str) -> None:
-    plain = NAMES_BEFORE_PAREN.sub("(", rest)
+    plain = NAMES_BEFORE_PAREN.sub("(", re.sub(r"^\s*/\w+", "", rest))
     if WRITING.search(plain):
         raise _refuse(command, "it would assign something")
     if CALLING.search(plain):

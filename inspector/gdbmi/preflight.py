@@ -26,6 +26,7 @@ LIMIT = 4.0
 
 PACKET_LIMIT = 1 << 20
 SUPPORTED = b"qSupported:multiprocess+;xmlRegisters=powerpc"
+STOP_REPORT = (b"T02thread:", b"S02")
 STOPS_SILENTLY = (8, 1)
 """First QEMU that does not report the stop that an attaching client causes (commit 758370052fb)."""
 
@@ -67,6 +68,8 @@ class StubSocket:
         self.where = str(endpoint)
         self.limit = limit
         self._buffer = b""
+        self.reported_stop = False
+        """Whether the stub has reported a stop by itself."""
         try:
             if endpoint.path is not None:
                 self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -111,9 +114,11 @@ class StubSocket:
             self._more(deadline)
 
     def ask(self, body: bytes) -> bytes:
-        """Send a packet and receive one."""
+        """Send a packet and receive its answer; a stop that the stub reports by itself is none."""
         self.send(body)
-        return self.receive()
+        while (answer := self.receive()).startswith(STOP_REPORT):
+            self.reported_stop = True
+        return answer
 
     def monitor(self, command: str) -> str:
         """What QEMU's monitor prints for ``command``."""
@@ -192,12 +197,9 @@ def probe(endpoint: Endpoint, path: str | None = None, limit: float = LIMIT) -> 
     found_running: bool | None = None
     wanted = False
     try:
-        stub.send(SUPPORTED)
-        first = stub.receive()
+        first = stub.ask(SUPPORTED)
         answered = True
-        if first[:1] in b"TS" and first[1:3].isalnum():
-            found_running = True
-            first = stub.receive()
+        found_running = stub.reported_stop or None
         size = re.search(rb"PacketSize=([0-9a-fA-F]{1,8})", first)
         if size is None:
             raise ProtocolError(f"{endpoint} does not answer as a gdbstub does; give the port of QEMU's -gdb")

@@ -1,0 +1,244 @@
+"""Attaching, reading, running and leaving, against a scripted gdb and a scripted stub."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inspector.errors import ConnectError, NotSupported, ProtocolError, TargetLost, ToolMissing, UsageError
+from inspector.gdbmi.endpoint import Endpoint
+from inspector.gdbmi.run import GuestControl
+from inspector.gdbmi.session import BULK_BYTES, GdbSession, attach
+from inspector.memory.physical import Clock
+from tests.gdbmi.fakes import MTREE, FakeGdb, FakeStub, attach_rules, memory_record, record, target_text
+
+STOPPED = '*stopped,reason="signal-received",signal-name="SIGINT",thread-id="1",stopped-threads="all"\n'
+
+
+@contextmanager
+def attached(gdb: FakeGdb, stub: FakeStub, timeout: float = 10.0) -> Iterator[tuple[FakeGdb, GdbSession]]:
+    """A session over both fakes, closed at the end."""
+    session = attach(Endpoint("127.0.0.1", stub.port), Clock(), gdb=gdb.path, timeout=timeout)
+    try:
+        yield gdb, session
+    finally:
+        session.close()
+
+
+def session_with(folder: Path, *rules: dict[str, Any], running: bool = True) -> Any:
+    """A session whose gdb answers by ``rules`` first."""
+
+    @contextmanager
+    def make() -> Iterator[tuple[FakeGdb, GdbSession]]:
+        with FakeStub(running=running) as stub, attached(FakeGdb(folder, [*rules, *attach_rules()]), stub) as both:
+            yield both
+
+    return make()
+
+
+def test_attaching_tells_gdb_nothing_of_the_users_text_and_guards_before_it_reads(tmp_path: Path) -> None:
+    with session_with(tmp_path) as (gdb, session):
+        assert [cpu.number for cpu in session.cpus] == [0, 1]
+        assert session.gdb_version == "13.1"
+        assert session.guarded
+        assert session.register_numbers["xer"] == 37, "the first of two registers of one name counts"
+        assert session.ram.spans() == [(0, 0x1000_0000)]
+        commands = gdb.commands
+        at = {
+            word: next(i for i, command in enumerate(commands) if word in command)
+            for word in ("found_stopped", "-target-select", "PhyMemMode:1", "info mtree", "mem 0 268435456 ro")
+        }
+        assert list(at.values()) == sorted(at.values())
+        assert commands[at["-target-select"]] == f"-target-select remote 127.0.0.1:{session.stub.gdb_address[10:]}"
+
+
+def test_a_unix_path_never_reaches_gdb(tmp_path: Path) -> None:
+    from inspector.gdbmi import launch
+
+    start = launch.prepare("gdb")
+    try:
+        link = launch.link_socket(start, "| touch x")
+        assert os.path.dirname(link) == start.directory
+        assert os.readlink(link) == os.path.abspath("| touch x")
+        assert "touch" not in " ".join(start.argv)
+    finally:
+        start.remove_directory()
+    assert not os.path.exists(start.directory)
+
+
+def test_gdb_is_started_with_nothing_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from inspector.gdbmi import launch
+
+    for name in ("DEBUGINFOD_URLS", "PYTHONPATH", "GDBHISTFILE", "LD_PRELOAD"):
+        monkeypatch.setenv(name, "x")
+    start = launch.prepare("gdb")
+    start.remove_directory()
+    assert set(start.env) == {"PATH", "HOME", "LC_ALL", "TERM"}
+    assert start.argv[:3] == ("gdb", "-nx", "-nh")
+    settings = start.argv
+    first_read = settings.index(launch.REFUSE_ALL)
+    assert settings[first_read - 1] == "-iex"
+    for setting in ("set auto-load off", "set debuginfod enabled off", "set may-write-memory off"):
+        assert setting in settings
+
+
+@pytest.mark.parametrize(("running", "way"), [(True, "-target-detach"), (False, "disconnect")])
+def test_leaving_as_found(tmp_path: Path, running: bool, way: str) -> None:
+    with session_with(tmp_path, running=running) as (gdb, session):
+        assert session.found_running is running
+    assert gdb.ended()
+    commands = [command for command in gdb.commands if command != "<end of input>"]
+    assert commands[-1] == way
+    assert commands[-2] == "maintenance packet Qqemu.PhyMemMode:0"
+    assert commands[-3].startswith("disable mem ")
+    session.close()
+
+
+@pytest.mark.parametrize(
+    ("rule", "error", "words"),
+    [
+        ({"match": "powerpc:common64", "say": record('error,msg="Undefined item"')}, ToolMissing, "gdb-multiarch"),
+        ({"match": "^-target-select", "say": record('error,msg="Connection timed out"')}, ConnectError, "timed out"),
+        ({"match": "PhyMemMode:1", "say": '~"received: \\"\\"\\n"\n' + record("done")}, ProtocolError, "4.1"),
+        ({"match": "info mtree", "say": target_text("unknown command")}, ProtocolError, "no RAM"),
+        ({"match": "^-thread-info", "say": record("done,threads=[]")}, ProtocolError, "no vCPU"),
+        ({"match": "^-thread-info", "say": 'TOKEN^done,threads=[{id="1', "die": True}, TargetLost, "reattach"),
+    ],
+)
+def test_what_goes_wrong_while_attaching(
+    tmp_path: Path, rule: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    before = set(os.listdir("/tmp"))
+    with pytest.raises(error, match=words) as caught, session_with(tmp_path, rule):
+        pass
+    assert "\n" not in str(caught.value)
+    left = {name for name in set(os.listdir("/tmp")) - before if name.startswith("inspector-gdb-")}
+    assert not left
+
+
+def test_small_reads_are_one_record_and_refusals_are_none(tmp_path: Path) -> None:
+    with session_with(
+        tmp_path,
+        {"match": "memory-bytes 4096 8$", "say": memory_record(4096, b"abcdefgh")},
+        {"match": "memory-bytes 8192 8$", "say": memory_record(8192, b"abcd")},
+        {"match": "memory-bytes 12288 8$", "say": record('error,msg="Unable to read memory."')},
+        {"match": "memory-bytes 16384 8$", "say": record('error,msg="Remote connection closed"')},
+    ) as (gdb, session):
+        assert session.read(4096, 8) == b"abcdefgh"
+        assert session.read(8192, 8) is None
+        assert session.read(12288, 8) is None
+        told = len(gdb.commands)
+        assert session.read(0x1000_0000 - 4, 8) is None
+        assert session.read(0x6030203180000, 8) is None
+        assert len(gdb.commands) == told, "gdb was asked for what is not RAM"
+        with pytest.raises(TargetLost):
+            session.read(16384, 8)
+
+
+def test_bulk_reads_are_pieced_together(tmp_path: Path) -> None:
+    tail = 5000
+    with session_with(
+        tmp_path,
+        {"match": rf"dump binary memory \S+ 65536 {65536 + BULK_BYTES}\b", "scratch": "11" * BULK_BYTES},
+        {"match": r"dump binary memory", "scratch": "22" * tail},
+    ) as (_, session):
+        assert session.read(65536, BULK_BYTES + tail) == b"\x11" * BULK_BYTES + b"\x22" * tail
+
+
+def test_a_bulk_read_refused_in_the_middle_is_none_and_the_next_is_right(tmp_path: Path) -> None:
+    refused = record('error,msg="Cannot access memory at address 0x1"')
+    with session_with(
+        tmp_path,
+        {"match": rf"dump binary memory \S+ {BULK_BYTES} ", "say": refused, "once": True},
+        {"match": rf"dump binary memory \S+ \d+ {3 * BULK_BYTES}\b", "scratch": "33" * BULK_BYTES},
+        {"match": r"dump binary memory", "scratch": "44" * BULK_BYTES},
+    ) as (_, session):
+        assert session.read(0, 3 * BULK_BYTES) is None
+        assert session.read(BULK_BYTES, 2 * BULK_BYTES) == b"\x44" * BULK_BYTES + b"\x33" * BULK_BYTES
+
+
+def test_running_makes_reads_virtual_and_impossible_until_it_stops(tmp_path: Path) -> None:
+    with session_with(
+        tmp_path,
+        {"match": "^-exec-continue", "say": record("running")},
+        {"match": "^-exec-interrupt", "say": record("done") + STOPPED},
+    ) as (gdb, session):
+        control = GuestControl(session)
+        told = len(gdb.commands)
+        control.resume()
+        assert session.clock.running
+        assert session.clock.epoch == 1
+        assert gdb.commands[told:][:3] == [
+            "disable mem 2", "maintenance packet Qqemu.PhyMemMode:0", "-list-features",
+        ]  # fmt: skip
+        with pytest.raises(NotSupported):
+            control.resume()
+        with pytest.raises(NotSupported):
+            control.step(0)
+        assert not control.wait(0.05)
+        told = len(gdb.commands)
+        control.interrupt()
+        assert not session.clock.running
+        assert session.clock.epoch == 2
+        assert gdb.commands[told:] == [
+            "-exec-interrupt --all", "maintenance packet Qqemu.PhyMemMode:1", "monitor info mtree -f", "enable mem 2",
+        ]  # fmt: skip
+
+
+def test_a_ram_map_that_changed_while_running_replaces_the_old_one(tmp_path: Path) -> None:
+    grown = MTREE.replace("0fffffff (prio 0, ram): ram", "1fffffff (prio 0, ram): ram")
+    with session_with(
+        tmp_path,
+        {"match": "info mtree", "say": target_text(MTREE), "once": True},
+        {"match": "info mtree", "say": target_text(grown)},
+        {"match": "^-exec-continue", "say": record("running") + STOPPED},
+    ) as (gdb, session):
+        control = GuestControl(session)
+        control.resume()
+        assert control.wait(10)
+        assert session.ram.spans() == [(0, 0x2000_0000)]
+        assert gdb.commands[-2:] == ["delete mem 2", "mem 0 536870912 ro"]
+
+
+def test_a_running_guest_is_left_running_by_ending_gdb_at_once(tmp_path: Path) -> None:
+    with session_with(tmp_path, {"match": "^-exec-continue", "say": record("running")}) as (gdb, session):
+        GuestControl(session).resume()
+        told = len(gdb.commands)
+    assert gdb.commands[told:] == [], "gdb was told something that would stop the guest"
+    with pytest.raises(ProcessLookupError):
+        os.kill(session.transport.pid, 0)
+
+
+@pytest.mark.parametrize(("reply", "steps"), [("T05thread:p01.02;", True), ("T02thread:p01.02;", False)])
+def test_stepping(tmp_path: Path, reply: str, steps: bool) -> None:
+    said = f'~"received: \\"{reply}\\"\\n"\n' + record("done")
+    with session_with(tmp_path, {"match": r"vCont;s:p1\.2", "say": said}) as (gdb, session):
+        control = GuestControl(session)
+        epoch = session.clock.epoch
+        if steps:
+            control.step(1)
+        else:
+            with pytest.raises(NotSupported, match="halted"):
+                control.step(1)
+        assert session.clock.epoch > epoch
+        assert "maintenance flush register-cache" in gdb.commands
+        with pytest.raises(UsageError, match="vCPU 2"):
+            control.step(2)
+
+
+def test_a_gdb_that_dies_makes_the_guest_let_go_over_a_bare_socket(tmp_path: Path) -> None:
+    dies = {"match": "memory-bytes", "say": "", "die": True}
+    with FakeStub() as stub:
+        session = attach(Endpoint("127.0.0.1", stub.port), Clock(), gdb=FakeGdb(tmp_path, [dies, *attach_rules()]).path)
+        with pytest.raises(TargetLost):
+            session.read(0, 8)
+        told = len(stub.packets)
+        stub.closed.clear()
+        session.close()
+        assert stub.closed.wait(10)
+        assert stub.packets[told:] == [stub.packets[0], b"Qqemu.PhyMemMode:0", b"D;1"]
