@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from inspector import roots as roots_module
-from inspector.errors import MemoryReadError, UsageError
+from inspector.errors import MemoryReadError, NotSupported, UsageError
 from inspector.memory.physical import PhysicalMemory
 from inspector.radix import software_walk, walk
 from inspector.radix.address import Context
@@ -104,7 +104,7 @@ class Guest:
         return replace(context, flat=found.flat, process_table=found.process_table, ptcr=found.ptcr or context.ptcr)
 
     def _bare_context(self, cpu: int) -> Context:
-        known = self.registers(cpu, TRANSLATION)
+        known = Registers(cpu, self.overrides) if self.running else self.registers(cpu, TRANSLATION)
         return Context(
             cpu=cpu,
             msr=known.get("msr"),
@@ -121,18 +121,20 @@ class Guest:
 
     @property
     def roots(self) -> Roots:
-        """Where the tables begin. Found once; looked for again after the guest has run if they were not found."""
+        """Where the tables begin. Found once an epoch; while the guest runs, what was found before it ran."""
         epoch = self.target.clock.epoch
-        if self._roots and (self._roots[0] == epoch or self._roots[1].sure in ("given", "confirmed")):
+        if self._roots and (self._roots[0] == epoch or self.running):
             return self._roots[1]
-        found = roots_module.find(self._evidence())
+        evidence = self._evidence()
+        before = self._roots[1] if self._roots else None
+        found = before if before and roots_module.still_there(evidence, before) else roots_module.find(evidence)
         self._roots = (epoch, found)
         return found
 
     def _evidence(self) -> roots_module.Evidence:
         cpus = sorted(self.target.cpus, key=lambda cpu: cpu != self.cpu)
         known = self.target.known_roots
-        contexts = [(self._bare_context(cpu), self.registers(cpu, ("nip",)).get("nip")) for cpu in cpus]
+        contexts = [(self._bare_context(cpu), self._nip(cpu)) for cpu in cpus]
         return roots_module.Evidence(
             memory=self.memory,
             contexts=contexts,
@@ -143,6 +145,9 @@ class Guest:
             symbols=self.symbols,
             progress=self.progress,
         )
+
+    def _nip(self, cpu: int) -> int | None:
+        return None if self.running else self.registers(cpu, ("nip",)).get("nip")
 
     # -- walking ---------------------------------------------------------------------------------------------------
 
@@ -277,25 +282,19 @@ class Guest:
                 continue
             yield from _entries(piece, base, at)
 
-    # -- data ------------------------------------------------------------------------------------------------------
+    # -- running and operands ---------------------------------------------------------------------------------------
 
-    def read_effective(
-        self, ea: int, length: int, *, pid: int | None = None, translation: Callable[[int], Translation] | None = None
-    ) -> Iterator[tuple[int, bytes | Translation]]:
-        """The bytes at ``ea``, page by page: (address, bytes), or (address, the fault) where a page is not there.
-
-        Raises MemoryReadError where a page's real address is not RAM: it may be a device, which is never touched."""
-        ask = translation or (lambda address: self.translate(address, pid=pid))
-        end = ea + length
-        while ea < end:
-            answer = ask(ea)
-            shift = answer.page_shift if answer.ok and answer.page_shift is not None else 12
-            upto = min(end, (ea >> shift) + 1 << shift)
-            if not answer.ok or answer.ra is None:
-                yield ea, answer
-            else:
-                yield ea, self.memory.read(answer.ra, upto - ea)
-            ea = upto
+    def resume(self) -> None:
+        """Let the guest run, its roots found first: a running guest's registers cannot be read. Raises NotSupported
+        where it cannot run."""
+        control = self.target.control
+        if control is None:
+            raise NotSupported(
+                f"{self.target.name} is recorded and cannot run; for a guest that can, open gdb:HOST:PORT"
+            )
+        if not self.running:
+            _ = self.roots
+            control.resume()
 
     @property
     def running(self) -> bool:

@@ -165,6 +165,14 @@ def find(evidence: Evidence) -> Roots:
     return replace(before or _unfound(), attempts=tuple(attempts))
 
 
+def still_there(evidence: Evidence, before: Roots) -> bool:
+    """Whether a process table that was confirmed once still is one, so that RAM need not be searched again."""
+    if before.process_table is None or before.sure != "confirmed" or _before_radix(evidence):
+        return False
+    judged = _confirm(evidence, before.process_table)
+    return judged is not None and judged.way == "yes"
+
+
 def _table_words(value: int) -> str:
     size = table_bytes(value & PRTS_MASK)
     return f"process table at {value & PRTB_MASK:#x}, {size // ENTRY_BYTES} entries"

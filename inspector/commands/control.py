@@ -87,8 +87,7 @@ def _continue(session: Session, arguments: Namespace) -> Iterator[Went]:
     guest = session.at
     seconds = _seconds(arguments.seconds)
     control = control_of(guest)
-    if not guest.running:
-        control.resume()
+    guest.resume()
     if seconds is None:
         yield _now(guest, "the guest runs")
         return

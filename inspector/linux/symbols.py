@@ -6,6 +6,7 @@ this module's to know. Big-endian kernels of the ELF V1 ABI name their functions
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
@@ -164,6 +165,8 @@ class Symbols:
         if section.type == SHT_NOBITS:
             return bytes(wanted)
         with open_regular(self.path) as file:
+            if section.offset + section.size > os.fstat(file.fileno()).st_size:
+                raise FormatError(self.path, f"ends before the values of {name!r}; get the image again")
             file.seek(section.offset + symbol.address - section.address)
             found = _read(file, self.path, wanted)
         if len(found) != wanted:

@@ -5,34 +5,45 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from scripts.workfolder import PREFIX, WorkFolder, sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_it_is_there_until_it_is_removed(tmp_path: Path) -> None:
-    folder = WorkFolder(tmp_path)
+def test_it_is_there_until_it_is_removed(short_path: Path) -> None:
+    folder = WorkFolder(short_path)
     (folder.path / "ram").write_text("much")
-    sweep(tmp_path)
-    WorkFolder(tmp_path).remove()
+    sweep(short_path)
+    WorkFolder(short_path).remove()
     assert folder.path.exists(), "one that is in use is not swept"
     folder.remove()
-    assert list(tmp_path.iterdir()) == []
+    assert list(short_path.iterdir()) == []
 
 
-def test_the_next_one_removes_what_a_killed_process_left(tmp_path: Path) -> None:
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose name is short wherever the tests run: a longer one is passed over for /tmp."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def test_the_next_one_removes_what_a_killed_process_left(short_path: Path) -> None:
     code = (
         "import os, pathlib, sys; from scripts.workfolder import WorkFolder\n"
         "folder = WorkFolder(pathlib.Path(sys.argv[1])); os.kill(os.getpid(), 9)"
     )
-    command = [sys.executable, "-c", code, str(tmp_path)]
+    command = [sys.executable, "-c", code, str(short_path)]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60, check=False)
     assert done.returncode == -9
-    assert len(list(tmp_path.iterdir())) == 1
-    folder = WorkFolder(tmp_path)
-    assert list(tmp_path.iterdir()) == [folder.path]
+    assert len(list(short_path.iterdir())) == 1
+    folder = WorkFolder(short_path)
+    assert list(short_path.iterdir()) == [folder.path]
     folder.remove()
 
 
