@@ -55,8 +55,7 @@ class GdbSession:
         self.attached = False
         self.ready = False
         """Whether reads are physical and gdb's regions hold the RAM map of this stop."""
-        self._regions: list[int] = []
-        self._next_region = 2
+        self._regions: list[tuple[int, int]] = []
         self._closed = False
 
     # commands
@@ -141,24 +140,22 @@ class GdbSession:
         ram = parse_mtree(self.transport.check(tree, second).text())
         if not ram.total:
             raise ProtocolError(f"{self.where} names no RAM in 'info mtree -f'; is it qemu-system-ppc64?")
-        if self._regions and ram.spans() == self.ram.spans():
-            regions = " ".join(map(str, self._regions))
-            self._all([f"enable mem {regions}"])
+        if self._regions == ram.spans():
+            self._all(["enable mem"])
         else:
-            commands = [f"delete mem {' '.join(map(str, self._regions))}"] if self._regions else []
-            commands += [f"mem {start} {end if end < 1 << 64 else 0} ro" for start, end in ram.spans()]
             self._regions = []
-            self._all(commands)
-            self._regions = list(range(self._next_region, self._next_region + len(ram.spans())))
-            self._next_region += len(self._regions)
+            regions = [f"mem {start} {end if end < 1 << 64 else 0} ro" for start, end in ram.spans()]
+            self._all(["delete mem", launch.REFUSE_ALL, *regions])
+            self._regions = ram.spans()
         self.ram = ram
         self.ready = True
 
     def make_virtual(self) -> None:
-        """Before the guest runs, or is left: no reads by gdb at all, and the stub's mode as others expect it."""
+        """Before the guest runs, or is left: no reads by gdb at all, and the stub's mode as others expect it.
+
+        With every region disabled gdb refuses every address, as long as there is one (gdb/memattr.c)."""
         self.ready = False
-        commands = [f"disable mem {' '.join(map(str, self._regions))}"] if self._regions else []
-        self._all([*commands, "maintenance packet Qqemu.PhyMemMode:0"])
+        self._all(["disable mem", "maintenance packet Qqemu.PhyMemMode:0"])
 
     def _all(self, commands: list[str]) -> list[Reply]:
         texts = [_console(command) for command in commands]

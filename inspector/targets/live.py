@@ -176,9 +176,12 @@ class LiveControl(GuestControl):
     def console(self, command: str) -> str:
         """What gdb prints for a command that only looks; its memory reads are of RAM, by real address.
 
-        Raises UsageError for one that would do more, naming what is allowed."""
+        Words are shown as if the guest were big-endian, whatever it is. Raises UsageError for a command that
+        would do more, naming what is allowed, and NotSupported while the guest runs."""
         text = looking(command)
         self.poll()
+        if self.session.clock.running:
+            raise NotSupported("the guest is running, and gdb sees nothing of it meanwhile; 'interrupt' it first")
         return self.session.console(text)
 
 
