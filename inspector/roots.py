@@ -34,7 +34,7 @@ from inspector.radix.bits import (
 )
 from inspector.radix.walk import translate
 
-NOT_ALLOCATED = "is 0"
+NOT_ALLOCATED = "is 0:"
 
 Sureness = Literal["given", "certain", "confirmed", "likely", "unknown"]
 SURENESS: tuple[Sureness, ...] = ("given", "certain", "confirmed", "likely", "unknown")
@@ -146,7 +146,7 @@ def find(evidence: Evidence) -> Roots:
         sure: Sureness = next((each for each in SURENESS if each == evidence.recorded_sure), "likely")
         return found(evidence.recorded, evidence.recorded_how, sure)
     before = _before_radix(evidence)
-    if before and before.state in ("mmu-off", "hash-mmu") and evidence.symbols is None:
+    if before and (before.state == "hash-mmu" or evidence.symbols is None):
         return replace(before, attempts=tuple(attempts))
     for way in (_from_symbols, _from_search):
         value, attempt = way(evidence)
@@ -229,7 +229,7 @@ def _from_symbols(evidence: Evidence) -> tuple[int | None, Attempt]:
     except (UnknownSymbol, MemoryReadError) as error:
         return None, Attempt(way, str(error))
     if pointer == 0:
-        return None, Attempt(way, f"{NOT_ALLOCATED}: the kernel has not allocated its process table yet")
+        return None, Attempt(way, f"{NOT_ALLOCATED} the kernel has not allocated its process table yet")
     base = pointer & REAL_MODE_MASK
     if base & 0xFFF or not evidence.memory.ram.covers(base, 1 << 12):
         return None, Attempt(way, f"is {pointer:#x}, which is no page of RAM: is this the kernel that runs?")

@@ -109,7 +109,7 @@ def _interrupt(session: Session, _arguments: Namespace) -> Iterator[Went]:
         yield _now(guest, "it was stopped already")
         return
     control.interrupt()
-    yield _now(guest, "stopped")
+    yield _now(guest, "as you asked")
 
 
 def _stepi(session: Session, arguments: Namespace) -> Iterator[Went]:

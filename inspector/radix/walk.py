@@ -404,9 +404,10 @@ def translate(read: ReadWord, context: Context, ea: int, access: Access | None =
     without it, the answer is the mapping and ``rights`` says what may be done. Raises UnknownRegister where the answer
     hangs on a register that is not known."""
     walk = _Walk(read, context, access)
-    walk.assumptions()
     qualified: Qualified | None = None
     relocation = context.relocation(access)
+    if relocation:
+        walk.assumptions()
     answer = Translation(ea=ea, walker=WALKER, status="ok", access=access, relocation=relocation)
 
     def done(result: Translation) -> Translation:
