@@ -48,8 +48,8 @@ class Named:
 def with_symbols(target: FakeTarget, pointer: int, bits: int = 20, order: Literal["little", "big"] = "little") -> Guest:
     """A guest whose kernel image names a process_tb that holds ``pointer``."""
     memory = target.source
-    memory.put(POINTER_AT & 0xFFF_FFFF, pointer.to_bytes(8, order))  # type: ignore[attr-defined]
-    memory.put(BITS_AT & 0xFFF_FFFF, bits.to_bytes(4, order))  # type: ignore[attr-defined]
+    memory.put(POINTER_AT & 0xFFF_FFFF, pointer.to_bytes(8, order))
+    memory.put(BITS_AT & 0xFFF_FFFF, bits.to_bytes(4, order))
     return guest(target, symbols=Named())
 
 
@@ -98,7 +98,7 @@ def test_the_kernels_own_variable() -> None:
 def test_the_kernels_variable_in_the_order_of_a_list_that_does_not_say_it() -> None:
     target = linux_target(registered=None)
     memory = target.source
-    memory.put(POINTER_AT & 0xFFF_FFFF, (0xC000_0000_0000_0000 | PROCESS_TABLE_AT).to_bytes(8, "little"))  # type: ignore[attr-defined]
+    memory.put(POINTER_AT & 0xFFF_FFFF, (0xC000_0000_0000_0000 | PROCESS_TABLE_AT).to_bytes(8, "little"))
     roots = guest(target, symbols=Named(byte_order="big", byte_order_known=False)).roots
     assert roots.process_table == REGISTERED
 
@@ -129,8 +129,8 @@ def test_a_search_finds_the_one_table_among_lookalikes(cheap: bool) -> None:
     target = linux_target(registered=None, cheap=cheap)
     memory = target.source
     for decoy in (0, 8 * MiB, 32 * MiB):  # found earlier or as coarsely aligned, and each wrong in its own way
-        memory.put_word(decoy, ENTRY | 0x7000000)  # type: ignore[attr-defined]
-    memory.put_word(24 * MiB, ENTRY | 0x100)  # type: ignore[attr-defined]
+        memory.put_word(decoy, ENTRY | 0x7000000)
+    memory.put_word(24 * MiB, ENTRY | 0x100)
     found = guest(target)
     assert found.roots.process_table == REGISTERED
     assert found.roots.sure == "confirmed"
@@ -139,19 +139,19 @@ def test_a_search_finds_the_one_table_among_lookalikes(cheap: bool) -> None:
 
 def test_a_slow_source_is_not_searched_byte_by_byte() -> None:
     target = linux_target(registered=None, cheap=False)
-    target.source.put_word(PROCESS_TABLE_AT, 0)  # type: ignore[attr-defined]
+    target.source.put_word(PROCESS_TABLE_AT, 0)
     found = guest(target)
     assert found.roots.state == "not-found"
     assert "--process-table" in found.roots.explanation
-    assert len(target.source.asked) <= target.ram.total // SLOW_SEARCH_STEP + 8  # type: ignore[attr-defined]
+    assert len(target.source.asked) <= target.ram.total // SLOW_SEARCH_STEP + 8
 
 
 def test_nothing_outside_ram_is_searched() -> None:
     target = linux_target(registered=None)
     target.ram = RamMap([Range(0, 40 * MiB), Range(50 * MiB, 14 * MiB)])
-    target.source.put_word(PROCESS_TABLE_AT, 0)  # type: ignore[attr-defined]
+    target.source.put_word(PROCESS_TABLE_AT, 0)
     assert guest(target).roots.state == "not-found"
-    assert all(target.ram.covers(address, length) for address, length in target.source.asked)  # type: ignore[attr-defined]
+    assert all(target.ram.covers(address, length) for address, length in target.source.asked)
 
 
 def test_firmware_is_told_from_a_broken_guest() -> None:
@@ -181,13 +181,13 @@ def test_roots_are_confirmed_anew_when_the_guest_has_run_and_not_before() -> Non
     found = guest(target)
     first = found.roots
     memory = target.source
-    asked = len(memory.asked)  # type: ignore[attr-defined]
+    asked = len(memory.asked)
     assert found.roots is first
-    assert len(memory.asked) == asked, "asked again though the guest stood still"  # type: ignore[attr-defined]
+    assert len(memory.asked) == asked, "asked again though the guest stood still"
     target.clock.tick()
     assert found.roots is first, "still there: not searched for again"
-    assert asked < len(memory.asked) <= asked + 16  # type: ignore[attr-defined]
-    memory.put_word(PROCESS_TABLE_AT, 0)  # type: ignore[attr-defined]
+    assert asked < len(memory.asked) <= asked + 16
+    memory.put_word(PROCESS_TABLE_AT, 0)
     target.clock.tick()
     assert found.roots.state == "not-found", "a table that is gone is not held on to"
 
@@ -197,7 +197,7 @@ def test_while_it_runs_what_was_found_before_holds() -> None:
     target.control = FakeControl(target)
     found = guest(target)
     found.resume()
-    target.source.put_word(PROCESS_TABLE_AT + 0x40, 0)  # type: ignore[attr-defined]
+    target.source.put_word(PROCESS_TABLE_AT + 0x40, 0)
     answer = found.translate(0xC000_0000_0000_0000)
     assert answer.ra == 0
     assert any("running" in note for note in answer.notes)

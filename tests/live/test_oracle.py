@@ -90,7 +90,8 @@ def broken(rng: random.Random, step: Step, others: list[int], ram: int) -> int:
         case 3:
             return value & ~0x1F | rng.randrange(32)
         case 4:
-            return value ^ 1 << rng.choice((*range(31), 60, 61, 62, 63))
+            bit: int = rng.choice((*range(31), 60, 61, 62, 63))
+            return value ^ 1 << bit
         case 5:
             return value & ~0x0FFF_FFFF_FFFF_FF00 | rng.randrange(2 * ram) & ~0xFF
         case 6:
