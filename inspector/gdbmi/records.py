@@ -21,7 +21,7 @@ class MiError(ProtocolError):
         self.command = command
         self.message = message
         first = " ".join(message.split())
-        super().__init__(f"gdb refused {command!r}: {first}; try the same at a gdb of your own to see more")
+        super().__init__(f"gdb answers {command!r} with {first!r}; 'help gdb' says what it may be asked")
 
 
 @dataclass(frozen=True, slots=True)

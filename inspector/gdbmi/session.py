@@ -251,6 +251,8 @@ def attach(endpoint: Endpoint, clock: Clock, *, gdb: str = "gdb-multiarch", time
     session: GdbSession | None = None
     try:
         transport = Transport(start.argv, env=start.env, cwd=start.directory, timeout=timeout)
+        import pygdbmi.gdbmiparser  # noqa: F401  # takes as long as gdb's own start, and meanwhile
+
         path = launch.link_socket(start, endpoint.path) if endpoint.path is not None else None
         stub = preflight.probe(endpoint, path, min(timeout, preflight.LIMIT))
         session = GdbSession(transport, stub, endpoint, clock)

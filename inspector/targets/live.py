@@ -14,6 +14,7 @@ from typing import Any
 from inspector.errors import NotSupported, UsageError
 from inspector.gdbmi.console import looking
 from inspector.gdbmi.endpoint import parse_endpoint
+from inspector.gdbmi.records import MiError
 from inspector.gdbmi.registers import RegisterReader
 from inspector.gdbmi.run import GuestControl
 from inspector.gdbmi.session import GdbSession, attach
@@ -182,7 +183,10 @@ class LiveControl(GuestControl):
         self.poll()
         if self.session.clock.running:
             raise NotSupported("the guest is running, and gdb sees nothing of it meanwhile; 'interrupt' it first")
-        return self.session.console(text)
+        try:
+            return self.session.console(text)
+        except MiError as refused:
+            raise MiError(command, refused.message) from refused
 
 
 def open_live(
