@@ -64,7 +64,7 @@ class Guest:
         self.overrides = dict(overrides or {})
         self.cpu = cpu
         self.progress: roots_module.Progress = progress or (lambda _what, _done, _total: None)
-        self.memory = PhysicalMemory(target.source, target.ram, target.clock)
+        self._memory = PhysicalMemory(target.source, target.ram, target.clock)
         self._roots: tuple[int, Roots] | None = None
         self._check_cpu(cpu)
 
@@ -79,6 +79,12 @@ class Guest:
     def close(self) -> None:
         """Leave a live guest as it was found. Safe to call twice."""
         self.target.close()
+
+    @property
+    def memory(self) -> PhysicalMemory:
+        """RAM, behind the guard. The map is taken anew each time: RAM may be plugged in while the guest runs."""
+        self._memory.ram = self.target.ram
+        return self._memory
 
     # -- registers -------------------------------------------------------------------------------------------------
 

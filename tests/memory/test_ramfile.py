@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from inspector.errors import FormatError, Unreadable, UsageError
 from inspector.memory.physical import Clock, RamMap, Range
-from inspector.memory.ramfile import PIECE, RamFileSource, parse_ram_file
+from inspector.memory.ramfile import RamFileSource, parse_ram_file
 
 SIZE = 1 << 16
 RAM = RamMap([Range(0, 4 * SIZE)])
@@ -57,10 +57,10 @@ def test_every_read_is_of_the_file_or_of_the_guest(
         source.close()
 
 
-def test_large_reads_go_in_pieces(tmp_path: Path) -> None:
-    data = pattern(2 * PIECE + 17)
+def test_large_reads_are_whole(tmp_path: Path) -> None:
+    data = pattern((2 << 20) + 17)
     source, _ = opened(tmp_path / "ram", data)
-    assert source.read(3, 2 * PIECE + 5) == data[3 : 2 * PIECE + 8]
+    assert source.read(3, (2 << 20) + 5) == data[3 : (2 << 20) + 8]
     source.close()
     source.close()
 
