@@ -266,24 +266,26 @@ class Guest:
     def processes(self) -> Iterator[Process]:
         """Every live entry of the process table, by PID. Parts that cannot be read are passed over."""
         base, size = self.process_table()
-        empty = bytes(SCAN_BYTES)
-        for start in range(0, size, SCAN_BYTES):
-            length = min(SCAN_BYTES, size - start)
-            try:
-                piece = self.memory.read(base + start, length)
-            except MemoryReadError:
-                yield from self._readable_entries(base, start, length)
-                continue
-            if piece == empty[:length]:
-                continue
-            yield from _entries(piece, base, start)
-            self.progress("scanning the process table", start + length, size)
+        upto = base
+        for first, end in self.memory.within(base, size):
+            begin = max(upto, first // ENTRY_BYTES * ENTRY_BYTES)
+            upto = -(-end // ENTRY_BYTES) * ENTRY_BYTES
+            for start in range(begin, upto, SCAN_BYTES):
+                length = min(SCAN_BYTES, upto - start)
+                try:
+                    piece = self.memory.read(start, length)
+                except MemoryReadError:
+                    yield from self._readable_entries(base, start, length)
+                    continue
+                if piece.count(0) != length:
+                    yield from _entries(piece, base, start)
+                self.progress("scanning the process table", start + length - base, size)
 
     def _readable_entries(self, base: int, start: int, length: int) -> Iterator[Process]:
         """The same where not all of a piece can be read, as in a snapshot: page by page."""
         for at in range(start, start + length, 4096):
             try:
-                piece = self.memory.read(base + at, min(4096, start + length - at))
+                piece = self.memory.read(at, min(4096, start + length - at))
             except MemoryReadError:
                 continue
             yield from _entries(piece, base, at)
@@ -321,9 +323,9 @@ class Guest:
 
 
 def _entries(piece: bytes, base: int, start: int) -> Iterator[Process]:
+    """The live entries among the bytes at real address ``start`` of the process table at ``base``."""
     for at in range(0, len(piece), ENTRY_BYTES):
         entry = piece[at : at + ENTRY_BYTES]
         first, second = int.from_bytes(entry[:8], "big"), int.from_bytes(entry[8:], "big")
         if first or second:
-            offset = start + at
-            yield Process(offset // ENTRY_BYTES, base + offset, first, second)
+            yield Process((start + at - base) // ENTRY_BYTES, start + at, first, second)

@@ -77,26 +77,26 @@ def capture_tables(guest: Guest, also: Iterable[tuple[int, int]] = ()) -> Captur
     What cannot be read is noted and passed over; only a target that is lost raises (TargetError)."""
     taken = Capture()
     for address, size in also:
-        for start, end in _in_ram(guest.memory, address, size):
-            for at in range(start, end, PIECE):
-                _take(guest.memory, taken, at, min(PIECE, end - at))
+        _take_all(guest.memory, taken, address, size)
     if guest.roots.state == "radix":
         _take_tables(guest, taken)
     return taken
 
 
-def _in_ram(memory: PhysicalMemory, address: int, size: int) -> Iterator[tuple[int, int]]:
-    """The parts of a run that are RAM."""
-    for start, end in memory.ram.spans():
-        low, high = max(start, address), min(end, address + size)
-        if low < high:
-            yield low, high
+def _take_all(
+    memory: PhysicalMemory, taken: Capture, address: int, size: int, told: Callable[[int], None] = lambda _done: None
+) -> None:
+    """Capture what of a run is RAM, a piece at a time; ``told`` hears how many bytes of the run are behind it."""
+    for start, end in memory.ram.within(address, size):
+        for at in range(start, end, PIECE):
+            _take(memory, taken, at, min(PIECE, end - at))
+            told(min(at + PIECE, end) - address)
 
 
 def _take(memory: PhysicalMemory, taken: Capture, address: int, size: int) -> None:
     """Capture every page that ``size`` bytes at ``address`` touch, as far as it is RAM."""
     first = address // PAGE * PAGE
-    for low, high in _in_ram(memory, first, (address + size - first + PAGE - 1) // PAGE * PAGE):
+    for low, high in memory.ram.within(first, (address + size - first + PAGE - 1) // PAGE * PAGE):
         missing = [at for at in range(low, high, PAGE) if at not in taken.pages]
         if not missing:
             continue
@@ -128,9 +128,7 @@ def _take_tables(guest: Guest, taken: Capture) -> None:
     if guest.roots.ptcr is not None:
         _take_partition_table(guest, taken, seen, guest.roots.ptcr)
     base, size = guest.process_table()
-    for at in range(base, base + size, PIECE):
-        _take(guest.memory, taken, at, min(PIECE, base + size - at))
-        guest.progress("reading the process table", at + PIECE - base, size)
+    _take_all(guest.memory, taken, base, size, lambda done: guest.progress("reading the process table", done, size))
     for process in guest.processes():
         _take_tree(guest, taken, seen, process.entry)
 
@@ -155,7 +153,7 @@ def _take_tree(guest: Guest, taken: Capture, seen: set[int], root: int) -> None:
             if found.readable:
                 _take(guest.memory, taken, found.address, found.length)
             else:
-                for start, end in _in_ram(guest.memory, found.address, found.length):
+                for start, end in guest.memory.ram.within(found.address, found.length):
                     taken.unreadable[start] = end - start
 
 

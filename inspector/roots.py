@@ -256,17 +256,18 @@ def _assumed_size(base: int) -> int:
 
 
 def _candidates(evidence: Evidence) -> Iterator[int]:
-    """Aligned addresses of RAM, coarse to fine, none twice."""
+    """Aligned addresses of RAM that is there to be read, coarse to fine, none twice."""
     memory = evidence.memory
     finest = SEARCH_STEPS[-1] if memory.source.cheap else SLOW_SEARCH_STEP
-    total = sum((end - start) // finest for start, end in memory.ram.spans())
+    spans = list(memory.within(0, 1 << 64))
+    total = sum((end - start) // finest for start, end in spans)
     done = 0
     coarser = 0
     for step in SEARCH_STEPS:
         if step < finest:
             return
-        for start, end in memory.ram.spans():
-            for address in range((start + step - 1) // step * step, end - ROOT_BYTES, step):
+        for start, end in spans:
+            for address in range((start + step - 1) // step * step, end, step):
                 if coarser and address % coarser == 0:
                     continue
                 done += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
@@ -102,13 +102,6 @@ class _Piece:
 
 
 # -- real memory -------------------------------------------------------------------------------------------------------
-
-
-def _captured(guest: Guest) -> Sequence[tuple[int, int]] | None:
-    """(address, size) of what a recorded target holds, known zeros too; None where the source holds all RAM."""
-    held: Sequence[tuple[int, int]] | None = getattr(guest.memory.source, "captured", None)
-    zeros: Sequence[tuple[int, int]] = getattr(guest.memory.source, "zeros", ())
-    return None if held is None else (*held, *zeros)
 
 
 def _limits(guest: Guest, ra: int, end: int) -> tuple[int, bool]:
@@ -322,9 +315,10 @@ def _read_arguments(parser: Parser) -> None:
 
 def _ram(session: Session, _arguments: Namespace) -> Iterator[Ram]:
     guest = session.at
-    ram, held = guest.memory.ram, _captured(guest)
-    captured = None
-    if held is not None:
+    memory = guest.memory
+    ram, captured = memory.ram, None
+    if memory.captured is not None:
+        held = (*memory.captured, *memory.zeros)
         captured = tuple(
             sum(max(0, min(r.end, start + size) - max(r.start, start)) for start, size in held) for r in ram
         )

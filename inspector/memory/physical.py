@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -76,6 +76,16 @@ class RamMap:
         span = self.span(address) if address >= 0 and length > 0 else None
         return span is not None and address + length <= span[1]
 
+    def within(self, address: int, length: int) -> Iterator[tuple[int, int]]:
+        """The unbroken RAM among ``length`` bytes at ``address``: every (start, end), in order."""
+        end = address + length
+        for at in range(max(bisect_right(self._starts, address) - 1, 0), len(self._starts)):
+            start, stop = max(self._starts[at], address), min(self._ends[at], end)
+            if self._starts[at] >= end:
+                return
+            if start < stop:
+                yield start, stop
+
     @property
     def total(self) -> int:
         """Bytes of RAM."""
@@ -132,6 +142,31 @@ class PhysicalMemory:
     def __post_init__(self) -> None:
         self._units: OrderedDict[int, bytes] = OrderedDict()
         self._epoch = self.clock.epoch
+
+    @property
+    def captured(self) -> Sequence[tuple[int, int]] | None:
+        """(address, size) of what a recorded source has bytes of; None for one that has all RAM."""
+        found: Sequence[tuple[int, int]] | None = getattr(self.source, "captured", None)
+        return found
+
+    @property
+    def zeros(self) -> Sequence[tuple[int, int]]:
+        """(address, size) of what a recorded source knows to be zero, and keeps no bytes of."""
+        found: Sequence[tuple[int, int]] = getattr(self.source, "zeros", ())
+        return found
+
+    def within(self, address: int, length: int) -> Iterator[tuple[int, int]]:
+        """Every (start, end) of RAM among ``length`` bytes at ``address`` that may hold anything but zeros.
+
+        What a recorded source lacks is passed over: a table, or a RAM map, may claim far more than anyone can look
+        through."""
+        captured = self.captured
+        held = None if captured is None else RamMap(Range(*span) for span in captured)
+        for start, end in self.ram.within(address, length):
+            if held is None:
+                yield start, end
+            else:
+                yield from held.within(start, end - start)
 
     @property
     def changing(self) -> bool:

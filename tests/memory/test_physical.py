@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -38,6 +39,13 @@ class Spy:
             raise NotCaptured(address, length)
         found = self.written.get(address, pattern(address, length))
         return found[: length - self.clipped]
+
+
+@dataclass
+class Recorded(Spy):
+    """One that has bytes of a part of RAM alone."""
+
+    captured: tuple[tuple[int, int], ...] = ()
 
 
 def memory(*spans: tuple[int, int], spy: Spy | None = None, clock: Clock | None = None) -> tuple[PhysicalMemory, Spy]:
@@ -104,6 +112,26 @@ class TestRamMap:
         if span:
             assert held.issuperset(range(*span))
             assert not {span[0] - 1, span[1]} & held
+
+    @given(
+        st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)), max_size=6), st.integers(0, 70), st.integers(0, 40)
+    )
+    def test_within_is_what_the_spans_and_the_run_have_in_common(
+        self, ranges: list[tuple[int, int]], address: int, length: int
+    ) -> None:
+        ram = RamMap(Range(start, size) for start, size in ranges)
+        found = list(ram.within(address, length))
+        covered = {at for start, size in ranges for at in range(start, start + size)}
+        assert [at for span in found for at in range(*span)] == sorted(covered & set(range(address, address + length)))
+        assert all(before[1] < after[0] for before, after in pairwise(found)), "touching parts are one"
+
+
+def test_within_passes_over_what_a_recorded_source_lacks() -> None:
+    physical, spy = memory((0, 1 << 62))
+    assert list(physical.within(0x1000, 1 << 50)) == [(0x1000, 0x1000 + (1 << 50))]
+    physical.source = Recorded(captured=((0, 0x1800), (0x4000, 0x1000)))
+    assert list(physical.within(0x1000, 1 << 50)) == [(0x1000, 0x1800), (0x4000, 0x5000)]
+    assert spy.asked == []
 
 
 class TestGuard:
