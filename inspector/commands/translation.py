@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from inspector.commands.registry import Command, Example, Parser, Session
 from inspector.errors import InspectorError, TargetError
-from inspector.guest import Guest
 from inspector.radix.translation import Translation
+from inspector.radix.walk import WALKER
 
 KVM = "kvm"
+
+Ask = Callable[..., Translation]
+"""Guest.translate, as the process and partition that were named: takes the address, ``walker`` and ``access``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,89 +47,74 @@ class Compared:
         return self.answers[0].ok
 
 
-def disagreement(hardware: Translation, software: Translation) -> str | None:
-    """One line where the hardware's walk and KVM's end differently; None where they agree."""
+def disagreement(hardware: Translation, software: Translation, lead: str = "") -> str | None:
+    """One line where the hardware's walk and KVM's end differently; None where they agree.
+
+    Both are of the mapping alone: an access that the hardware refuses is no disagreement, as KVM asks about none.
+    ``lead`` begins the line where it is not to be "NAME disagrees"."""
     if not hardware.relocation:
         return None
-    name = software.walker
+    lead = lead or f"{software.walker} disagrees"
     if hardware.ok and not software.ok:
-        return f"{name} disagrees: it ends in {software.errno} ({software.reason})"
+        return f"{lead}: it ends in {software.errno} ({software.reason})"
     if not hardware.ok and software.ok:
-        return f"{name} disagrees: it reaches {software.ra:#x} where the hardware faults"
+        return f"{lead}: it reaches {software.ra:#x} where the hardware faults"
     if not hardware.ok:
         return None
     if software.ra != (hardware.gra if hardware.gra is not None else hardware.ra):
-        return f"{name} disagrees: it reaches {software.ra:#x}"
+        return f"{lead}: it reaches {software.ra:#x}"
     if software.rights != hardware.rights and hardware.gra is None:
-        return f"{name} disagrees on rights: {software.rights}, where the hardware allows {hardware.rights}"
+        return f"{lead} on rights: {software.rights}, where the hardware allows {hardware.rights}"
     return None
 
 
-def _second_opinion(guest: Guest, answer: Translation, arguments: Namespace) -> str | None:
-    """The one line on whether the other walk agrees."""
+def _second_opinion(ask: Ask, answer: Translation) -> str | None:
+    """The one line on whether the other walk agrees; None too where the other cannot be asked."""
     if not answer.relocation:
         return None
-    other = "hardware" if answer.walker.startswith(KVM) else KVM
+    software = answer.walker != WALKER
     try:
-        second = _ask(guest, answer.ea, other, replace_access(arguments))
+        second = ask(answer.ea, walker=WALKER if software else KVM)
+        if software:
+            return disagreement(second, answer, f"{WALKER} and {answer.walker} disagree")
+        return disagreement(answer if answer.access is None else ask(answer.ea), second)
     except TargetError:
         raise
     except InspectorError:
         return None
-    if other == KVM:
-        plain = answer if answer.access is None else _ask(guest, answer.ea, answer.walker, replace_access(arguments))
-        return disagreement(plain, second)
-    line = disagreement(second, answer)
-    return line and line.replace(f"{answer.walker} disagrees", f"hardware and {answer.walker} disagree", 1)
 
 
-def replace_access(arguments: Namespace) -> Namespace:
-    """The same question about the mapping alone."""
-    return Namespace(**{**vars(arguments), "access": None})
-
-
-def _ask(guest: Guest, ea: int, walker: str, arguments: Namespace) -> Translation:
-    return guest.translate(
-        ea,
-        walker=walker,
-        access=arguments.access,
-        pid=arguments.pid,
-        lpid=arguments.lpid,
-        guest_real=arguments.guest_real,
-    )
-
-
-def _question(session: Session, arguments: Namespace) -> Namespace:
-    """The arguments with their expressions evaluated."""
-    known = dict(vars(arguments))
-    for name in ("pid", "lpid"):
-        known[name] = None if known.get(name) is None else session.value(known[name])
-    return Namespace(**known)
+def _as_whom(session: Session, arguments: Namespace) -> dict[str, Any]:
+    """As which process and partition to ask: keywords of Guest.translate and Guest.compare."""
+    pid, lpid = (None if text is None else session.value(text) for text in (arguments.pid, arguments.lpid))
+    return {"pid": pid, "lpid": lpid, "guest_real": arguments.guest_real}
 
 
 def _xlate(session: Session, arguments: Namespace) -> Iterator[Xlate]:
     guest = session.at
-    question = _question(session, arguments)
+    whom = _as_whom(session, arguments)
+
+    def ask(ea: int, **more: Any) -> Translation:
+        return guest.translate(ea, **whom, **more)
+
     for ea in session.values(arguments.ea):
-        answer = _ask(guest, ea, arguments.walker, question)
+        answer = ask(ea, walker=arguments.walker, access=arguments.access)
         in_ram = None if answer.ra is None else guest.memory.ram.covers(answer.ra, 1)
-        yield Xlate(answer, _second_opinion(guest, answer, question), in_ram)
+        yield Xlate(answer, _second_opinion(ask, answer), in_ram)
 
 
 def _compare(session: Session, arguments: Namespace) -> Iterator[Compared]:
     guest = session.at
-    question = _question(session, arguments)
+    whom = _as_whom(session, arguments)
     for ea in session.values(arguments.ea):
-        answers = guest.compare(
-            ea, access=question.access, pid=question.pid, lpid=question.lpid, guest_real=question.guest_real
-        )
-        plain = replace(answers[0], access=None)
-        lines = [line for other in answers[1:] if (line := disagreement(plain, other))]
-        if not plain.relocation:
+        hardware, *others = guest.compare(ea, access=arguments.access, **whom)
+        mapped = hardware if arguments.access is None else guest.translate(ea, **whom)
+        lines = [line for other in others if (line := disagreement(mapped, other))]
+        if not hardware.relocation:
             verdict = "translation is off: the hardware walks nothing, and KVM would not have walked either"
         else:
-            verdict = f"{len(lines)} of {len(answers) - 1} software walks differ" if lines else "all walkers agree"
-        yield Compared(tuple(answers), verdict)
+            verdict = f"{len(lines)} of {len(others)} software walks differ" if lines else "all walkers agree"
+        yield Compared((hardware, *others), verdict)
 
 
 def _where(parser: Parser) -> None:
