@@ -12,7 +12,7 @@ from inspector.commands.line import parse_line
 from inspector.commands.registry import HELP, MODULES, WITHOUT_GUEST, Session, command, run
 from inspector.errors import InspectorError, UsageError
 from inspector.guest import Guest
-from inspector.render.style import Style
+from inspector.render.style import Style, safe
 
 USAGE = """\
 usage: inspector TARGET [OPTIONS] [COMMAND WORDS…]     one command, or the REPL
@@ -94,9 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _main(sys.argv[1:] if arguments is None else arguments)
     except InspectorError as error:
-        progress.clear()
-        print(f"inspector: {error}", file=sys.stderr)
-        return error.exit_status
+        return _complain(error)
     except KeyboardInterrupt:
         progress.clear()
         print("inspector: interrupted", file=sys.stderr)
@@ -108,6 +106,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _discard_output()
         print(f"inspector: the system refused: {error}; see to that and try again", file=sys.stderr)
         return 3
+
+
+def _complain(error: InspectorError) -> int:
+    """Say what went wrong, without what a file or a stub may have put into it to steer the terminal. Its status."""
+    from inspector.ui import progress
+
+    progress.clear()
+    print(f"inspector: {safe(str(error))}", file=sys.stderr)
+    return error.exit_status
 
 
 def _discard_output() -> None:
@@ -234,6 +241,5 @@ def _lines(session: Session, lines: Iterable[str], style: Style) -> int:
             if line is not None:
                 status = max(status, _answer(session, line.words, style, line.json))
         except InspectorError as error:
-            print(f"inspector: {error}", file=sys.stderr)
-            status = max(status, error.exit_status)
+            status = max(status, _complain(error))
     return status

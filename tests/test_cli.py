@@ -366,3 +366,13 @@ def test_the_whole_image_is_the_fake_guest(run: Runner, image: list[str]) -> Non
     assert said.objects[0]["ra"] == f"{USER_PAGES_AT + 0x1_0000:#x}"
     said = run(*image, "xlate", f"{KERNEL:#x}", "--json")
     assert said.objects[0]["ra"] == "0x0"
+
+
+def test_a_sentence_cannot_steer_the_terminal(run: Runner, tmp_path: Path) -> None:
+    """The name of a file may come from a stranger, as what is in it does."""
+    evil = tmp_path / "a\x1b[2Jb"
+    evil.write_bytes(b"no snapshot")
+    said = run(str(evil), "info")
+    assert said.status == 3
+    assert "\x1b" not in said.err
+    assert "a\\x1b[2Jb" in said.err

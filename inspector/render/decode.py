@@ -32,7 +32,7 @@ def _value(result: DecodedValue, style: Style) -> Iterator[str]:
         if result.others:
             told += f", and it could be a {' or a '.join(result.others)} too"
         told += "; 'decode KIND VALUE' takes it for another, 'decode --list' lists the kinds"
-        yield from (style("dim", line) for line in style.wrap(told, "  "))
+        yield from style.wrap(told, "  ", kind="dim")
 
 
 def _kinds(result: Kinds, style: Style) -> Iterator[str]:
@@ -58,7 +58,7 @@ def _rmmu(result: Rmmu, style: Style) -> Iterator[str]:
         yield f"  {style('value', f'{word:#010x}')}  {told}"
     if not result.property_there:
         told = "without ibm,processor-radix-AP-encodings in its device tree, Linux assumes 4K and 64K alone"
-        yield from (style("dim", line) for line in style.wrap(told, "  "))
+        yield from style.wrap(told, "  ", kind="dim")
 
 
 def objects(result: DecodedValue | Kinds | Rmmu) -> Iterator[dict[str, Any]]:

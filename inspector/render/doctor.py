@@ -33,7 +33,7 @@ def _finding(each: Finding, width: int, style: Style) -> Iterator[str]:
     yield f"{style(kind, state)} {style('name', f'{each.name:<{width}}')}  {lines[0].lstrip()}"
     yield from lines[1:]
     if each.note and not each.present:
-        yield from (style("dim", line) for line in style.wrap(safe(each.note), indent))
+        yield from style.wrap(each.note, indent, kind="dim")
     if each.get and not each.present:
         yield indent + style("head", safe(each.get))
 

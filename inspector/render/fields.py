@@ -18,9 +18,14 @@ def text(decoded: Decoded, style: Style) -> Iterator[str]:
     for part in decoded.fields:
         yield from _field(part, decoded.format.width, (names, values), style)
     if decoded.residue:
-        yield "  " + style("warn", f"unknown bits set: {decoded.residue:#x}")
+        yield unknown(decoded.residue, style)
     if decoded.linux:
-        yield from (style("dim", line) for line in style.wrap(f"to Linux: {decoded.linux}", "  "))
+        yield from style.wrap(f"to Linux: {decoded.linux}", "  ", kind="dim")
+
+
+def unknown(residue: int, style: Style, indent: str = "  ") -> str:
+    """The line that tells of bits which nobody claims."""
+    return indent + style("warn", f"unknown bits set: {residue:#x}")
 
 
 def _raw(part: DecodedField) -> str:

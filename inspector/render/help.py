@@ -42,7 +42,7 @@ def _one(result: CommandHelp, style: Style) -> Iterator[str]:
             yield f"  {each.words:<{width}}  {style('dim', each.says)}"
         else:
             yield f"  {each.words}"
-            yield from (style("dim", line) for line in style.wrap(each.says, "      "))
+            yield from style.wrap(each.says, "      ", kind="dim")
 
 
 def objects(result: CommandList | CommandHelp | Subject) -> Iterator[dict[str, Any]]:

@@ -24,7 +24,7 @@ def text(result: Info, style: Style) -> Iterator[str]:
     ]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        lines = style.wrap(safe(value), " " * (width + 2)) or [""]
+        lines = style.wrap(value, " " * (width + 2)) or [""]
         yield f"{style('name', f'{safe(name):<{width}}')}  {lines[0].strip()}"
         yield from lines[1:]
 

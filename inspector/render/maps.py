@@ -7,6 +7,7 @@ from typing import Any
 
 from inspector.commands.maps import KERNEL_PID, AddressSpace, Mapped, Odd
 from inspector.radix.bits import ATT_NON_IDEMPOTENT, ATT_NORMAL, ATT_SAO, ATT_TOLERANT
+from inspector.render import fields
 from inspector.render.style import Style, hexadecimal, short_size, size_text
 from inspector.render.translation import ATTRIBUTES
 
@@ -21,11 +22,11 @@ def text(result: AddressSpace | Mapped | Odd, style: Style) -> Iterator[str]:
     elif isinstance(result, Mapped):
         yield _mapped(result, style)
         if result.run.unknown_flags:
-            yield "  " + style("warn", f"unknown bits set: {result.run.unknown_flags:#x}")
+            yield fields.unknown(result.run.unknown_flags, style)
     else:
         more = f" ({result.more} more like this)" if result.more else ""
         told = f"{result.ea:#x}: {result.cause}: {result.reason}{more}"
-        yield from (style("bad", line) for line in style.wrap(told, "  "))
+        yield from style.wrap(told, "  ", kind="bad")
 
 
 def _mapped(mapped: Mapped, style: Style) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from inspector.commands.memory import LINE, Missing, Ram, Shown
 from inspector.errors import NotCaptured, NotRam, Unreadable
 from inspector.radix.fields import size_text as in_words
-from inspector.render.style import Style, hexadecimal, safe, short_size
+from inspector.render.style import Style, counted, hexadecimal, safe, short_size
 
 NOT_READ = frozenset(error.slug for error in (NotRam, NotCaptured, Unreadable))
 """Causes that are the inspector's or the target's, not the guest's."""
@@ -63,8 +63,7 @@ def _ram(ram: Ram, style: Style) -> Iterator[str]:
         yield f"{where}  {short_size(each.size):>7}{held}  {name if len(name) <= room else ''}".rstrip()
         if len(name) > room:
             yield f"  {name}"
-    several = f"{len(ram.ranges)} range{'' if len(ram.ranges) == 1 else 's'}"
-    told = f"{short_size(ram.total)} of RAM in {several}"
+    told = f"{short_size(ram.total)} of RAM in {counted(len(ram.ranges), 'range')}"
     if ram.captured is not None:
         told += f", of which this holds {short_size(sum(ram.captured))}"
     yield style("dim", told)

@@ -11,7 +11,7 @@ from inspector.render.style import Style
 
 def text(result: Note, style: Style) -> Iterator[str]:
     """Lines for a person."""
-    yield from (style("warn", line) for line in style.wrap(f"note: {result.text}"))
+    yield from style.wrap(f"note: {result.text}", kind="warn")
 
 
 def objects(result: Note) -> Iterator[dict[str, Any]]:

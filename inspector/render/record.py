@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from inspector.commands.record import Recorded
-from inspector.render.style import Style, size_text
+from inspector.render.style import Style, counted, safe, size_text
 
 
 def text(result: Recorded, style: Style) -> Iterator[str]:
     """Lines for a person."""
     done = result.summary
     yield (
-        f"{style('good', done.path)}: {done.file_size} bytes; {size_text(done.captured)} of {size_text(result.ram)} "
-        f"RAM in {done.runs} run{'' if done.runs == 1 else 's'}, {done.cpus} vCPU{'' if done.cpus == 1 else 's'}"
+        f"{style('good', safe(done.path))}: {done.file_size} bytes; "
+        f"{size_text(done.captured)} of {size_text(result.ram)} RAM "
+        f"in {counted(done.runs, 'run')}, {counted(done.cpus, 'vCPU')}"
     )
     if done.unreadable:
         yield style("warn", f"  {done.unreadable} bytes that were asked for could not be read")

@@ -1,7 +1,7 @@
 """Colour by meaning: render code names what a piece of text is, and this decides how it looks.
 
 Plain text where the output is not a terminal, ANSI colours where it is. No escape sequence of a guest's own gets
-through: strings that come from a target are shown with :func:`safe`.
+through: sentences pass :meth:`Style.wrap`, and other strings that come from a target :func:`safe`.
 """
 
 from __future__ import annotations
@@ -35,26 +35,36 @@ class Style:
         """``text`` dressed as a ``kind`` of COLOURS."""
         return f"\x1b[{COLOURS[kind]}m{text}\x1b[0m" if self.colour and text else text
 
-    def wrap(self, text: str, indent: str = "") -> list[str]:
-        """``text`` in lines no wider than the reader's, each after ``indent``."""
+    def wrap(self, text: str, indent: str = "", *, kind: str = "") -> list[str]:
+        """``text`` in lines no wider than the reader's, each after ``indent``, dressed as a ``kind`` if one is given.
+
+        Whatever in it would steer a terminal is made visible."""
         import textwrap
 
-        return textwrap.wrap(
-            text,
+        lines = textwrap.wrap(
+            safe(" ".join(text.expandtabs().splitlines())),
             max(self.width, 40),
             initial_indent=indent,
             subsequent_indent=indent,
             break_long_words=False,
             break_on_hyphens=False,  # an option or a path is to be copied whole
         )
+        return [self(kind, line) for line in lines] if kind else lines
 
 
 PLAIN = Style()
 
 
 def safe(text: str) -> str:
-    """``text`` with its control characters made visible."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    """``text`` with its control characters, and what would turn its direction, made visible."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" if c < "\u0100" else f"\\u{ord(c):04x}" for c in text)
+
+
+def counted(number: int, what: str) -> str:
+    """So many of something: "1 run", "2 runs"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def size_text(size: int) -> str:

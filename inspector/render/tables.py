@@ -66,16 +66,16 @@ def _roots(result: RootsFound, style: Style) -> Iterator[str]:
         place = "" if word.address is None else f" at {style('address', f'{word.address:#x}')}"
         if word.decoded is None:
             yield f"{style('name', word.name)}{place}"
-            yield from (style("bad", line) for line in style.wrap(f"could not be read: {word.problem}", "  "))
+            yield from style.wrap(f"could not be read: {word.problem}", "  ", kind="bad")
             continue
         yield f"{style('name', word.name)}{place}: {style('value', f'{word.decoded.value:#018x}')}"
         yield from style.wrap(word.decoded.meaning, "  ")
         if word.decoded.residue:
-            yield "  " + style("warn", f"unknown bits set: {word.decoded.residue:#x}")
+            yield fields.unknown(word.decoded.residue, style)
     if roots.attempts:
         yield style("head", "tried")
     for attempt in roots.attempts:
-        yield from (style("dim", line) for line in style.wrap(f"{attempt.way}: {attempt.outcome}", "  "))
+        yield from style.wrap(f"{attempt.way}: {attempt.outcome}", "  ", kind="dim")
 
 
 def objects(result: RootsFound | ProcessTable | LiveEntry) -> Iterator[dict[str, Any]]:

@@ -19,7 +19,8 @@ from inspector.radix.bits import (
 from inspector.radix.steps import decode_step
 from inspector.radix.translation import Step, Translation
 from inspector.radix.walk import WALKER
-from inspector.render.style import Style, hexadecimal, size_text
+from inspector.render import fields
+from inspector.render.style import Style, counted, hexadecimal, size_text
 
 ATTRIBUTES = {ATT_NORMAL: "normal", ATT_SAO: "sao", ATT_NON_IDEMPOTENT: "non-idempotent", ATT_TOLERANT: "tolerant"}
 
@@ -34,16 +35,16 @@ def text(result: Xlate | Compared, style: Style) -> Iterator[str]:
     for step in answer.steps:
         yield from _step(step, style)
     if answer.reason and not (answer.ok and answer.relocation):
-        yield from (style("bad" if not answer.ok else "dim", line) for line in style.wrap(answer.reason, "  "))
+        yield from style.wrap(answer.reason, "  ", kind="dim" if answer.ok else "bad")
     if answer.interrupt:
         register = "SRR1" if answer.interrupt.name in ("ISI", "HISI") else "DSISR"
         bits = f" with {register} {answer.interrupt.bits:#x}" if answer.interrupt.bits else ""
         kind = {"r": "a load", "w": "a store", "x": "a fetch", None: "a load"}[answer.access]
         yield f"  {kind} here raises {answer.interrupt.name}{bits}"
     for note in answer.notes:
-        yield from (style("warn", line) for line in style.wrap(f"note: {note}", "  "))
+        yield from style.wrap(f"note: {note}", "  ", kind="warn")
     if result.disagreement:
-        yield from (style("warn", line) for line in style.wrap(result.disagreement, "  "))
+        yield from style.wrap(result.disagreement, "  ", kind="warn")
 
 
 def _headline(answer: Translation, style: Style, in_ram: bool | None) -> str:
@@ -83,9 +84,9 @@ def _step(step: Step, style: Style) -> Iterator[str]:
     if step.second is not None:
         yield f"{indent:<22} {style('address', f'{step.address + 8:#x}')}: {style('value', f'{step.second:016x}')}"
     for word in decode_step(step):
-        yield from (style("dim", line) for line in style.wrap(word.meaning, indent + "  "))
+        yield from style.wrap(word.meaning, indent + "  ", kind="dim")
         if word.residue:
-            yield indent + "  " + style("warn", f"unknown bits set: {word.residue:#x}")
+            yield fields.unknown(word.residue, style, indent + "  ")
 
 
 def _compared(result: Compared, style: Style) -> Iterator[str]:
@@ -97,12 +98,12 @@ def _compared(result: Compared, style: Style) -> Iterator[str]:
             end = f"{style('good', f'{answer.ra:#x}')} {size} {answer.rights}"
         else:
             end = style("bad", f"{answer.errno or 'fault'} {answer.cause}")
-        reads = f"{len(answer.steps)} read{'' if len(answer.steps) == 1 else 's'}"
-        yield f"  {answer.walker:<{width}}  {end}  {style('dim', reads)}"
+        reads = style("dim", counted(len(answer.steps), "read"))
+        yield f"  {answer.walker:<{width}}  {end}  {reads}"
     yield f"  {result.verdict}"
     for answer in result.answers:
         if not answer.ok:
-            yield from (style("dim", line) for line in style.wrap(f"{answer.walker}: {answer.reason}", "  "))
+            yield from style.wrap(f"{answer.walker}: {answer.reason}", "  ", kind="dim")
 
 
 def objects(result: Xlate | Compared) -> Iterator[dict[str, Any]]:

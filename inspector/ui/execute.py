@@ -133,9 +133,8 @@ class Executor:
     def _tell(self, kind: str, text: str) -> None:
         progress.clear()
         sys.stdout.flush()
-        style = self.style
         if sys.stderr.isatty():
             sys.stderr.write("\r\x1b[K")  # where the terminal has echoed ^C
-        for line in style.wrap(text):
-            print(style(kind, line), file=sys.stderr)
+        for line in self.style.wrap(text, kind=kind):
+            print(line, file=sys.stderr)
         sys.stderr.flush()

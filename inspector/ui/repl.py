@@ -11,7 +11,7 @@ from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.defaults import create_output
 
 from inspector.commands.registry import Session
-from inspector.render.style import Style, safe
+from inspector.render.style import Style, counted, safe
 from inspector.targets.base import RunState
 from inspector.ui import toolbar
 from inspector.ui.completer import WordCompleter
@@ -104,9 +104,8 @@ class Repl:
         guest = self.session.guest
         if guest is None:
             return
-        count = len(guest.target.cpus)
         self.executor.say(
-            f"{safe(guest.target.name)}: {guest.target.state.value}, {count} vCPU{'' if count == 1 else 's'}; "
+            f"{safe(guest.target.name)}: {guest.target.state.value}, {counted(len(guest.target.cpus), 'vCPU')}; "
             "'help' lists the commands, Tab completes, Ctrl-D leaves"
         )
 

@@ -11,6 +11,7 @@ from inspector.commands.doctor import Examined
 from inspector.commands.maps import AddressSpace, Mapped, Odd
 from inspector.commands.memory import Missing, Ram, Shown
 from inspector.commands.notes import Note
+from inspector.commands.record import Recorded
 from inspector.commands.registers import Cpu, CpuList, RegisterFile, RegisterGroup
 from inspector.commands.registry import Result
 from inspector.commands.tables import LiveEntry, ProcessTable, RootsFound, Word
@@ -20,8 +21,9 @@ from inspector.mappings.runs import Run
 from inspector.memory.physical import Range
 from inspector.radix.descriptors import PATE0
 from inspector.render import show
-from inspector.render.style import Style, short_size, size_text
+from inspector.render.style import Style, counted, safe, short_size, size_text
 from inspector.roots import Attempt, Roots
+from inspector.snapshot.write import Summary
 
 MOST = (1 << 64) - 1
 REAL = (1 << 53) - (1 << 12)
@@ -67,10 +69,40 @@ def test_json_is_a_line_an_object(result: Result) -> None:
 
 def test_names_that_a_guest_chose_cannot_move_the_cursor() -> None:
     evil = "ram\x1b[2Jname\r\n"
-    for result in (Ram((Range(0, 4096, evil),), 4096, None), Console("echo", evil)):
+    results: list[Result] = [
+        Ram((Range(0, 4096, evil),), 4096, None),
+        Console("echo", evil),
+        Note(evil),
+        Odd(0, 4, 0, evil, evil),
+        RootsFound(Roots(True, "radix", evil, 1, None, evil, "likely", (Attempt(evil, evil),)), ()),
+        Recorded(Summary(evil, 1, 1, 1, 1, 0, 1), 4096, False),
+    ]
+    for result in results:
         text = "".join(show.text(result, Style(True)))
         assert "\x1b[2J" not in text
         assert "\r" not in text
+        assert "ram\\x1b[2Jname" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("a b…", "a b…"), ("\x9b1m", "\\x9b1m"), ("\u202etxt", "\\u202etxt"), ("\udc80", "\\udc80"), ("\n", "\\x0a")],
+)
+def test_what_would_steer_a_terminal_is_made_visible(text: str, shown: str) -> None:
+    assert safe(text) == shown
+
+
+def test_wrapping_dresses_every_line_and_keeps_words_apart() -> None:
+    assert Style(True, 40).wrap("one\n" + "x" * 36 + "\ttwo", "  ", kind="bad") == [
+        Style(True)("bad", "  one"),
+        Style(True)("bad", "  " + "x" * 36),
+        Style(True)("bad", "  two"),
+    ]
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 runs"), (1, "1 run"), (2, "2 runs")])
+def test_counting(number: int, text: str) -> None:
+    assert counted(number, "run") == text
 
 
 @pytest.mark.parametrize(
