@@ -12,6 +12,7 @@ from inspector.commands.line import parse_line
 from inspector.commands.registry import HELP, MODULES, WITHOUT_GUEST, Session, command, run
 from inspector.errors import InspectorError, UsageError
 from inspector.guest import Guest
+from inspector.opening import DEMO, open_target
 from inspector.render.style import Style, safe
 
 USAGE = """\
@@ -155,11 +156,13 @@ def _main(arguments: Sequence[str]) -> int:
 
 def _not_a_command(target: str, arguments: Sequence[str]) -> None:
     """Raises UsageError where what stands in the target's place is a command, or nearly one."""
-    from difflib import get_close_matches
-
     if target in MODULES:
         shown = " ".join(arguments)
         raise UsageError(f"{target!r} is a command, and a target comes first, as in: inspector demo {shown}")
+    if target == DEMO or ":" in target:
+        return
+    from difflib import get_close_matches
+
     near = get_close_matches(target, MODULES, n=1, cutoff=0.75)
     if near:
         raise UsageError(f"{target!r} is no file; for the command {near[0]!r} name a target first: demo {near[0]} …")
@@ -167,7 +170,6 @@ def _not_a_command(target: str, arguments: Sequence[str]) -> None:
 
 def _open(words: Words) -> Guest:
     from inspector import operands
-    from inspector.opening import open_target
     from inspector.ui.progress import progress
 
     def number(name: str, text: str) -> int:

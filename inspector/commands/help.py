@@ -135,16 +135,6 @@ def grouped() -> Iterator[tuple[str, str]]:
     yield from (("others", name) for name in MODULES if name not in named)
 
 
-def words_of(chosen: Command) -> str:
-    """Usage and options of a command, 78 columns wide."""
-    from argparse import HelpFormatter
-
-    parser = chosen.parser()
-    parser.description = None
-    parser.formatter_class = lambda prog: HelpFormatter(prog, max_help_position=26, width=78)
-    return parser.format_help().rstrip()
-
-
 def _help(_session: Session, arguments: Namespace) -> Iterator[CommandList | CommandHelp | Subject]:
     name = arguments.about
     if name is None:
@@ -161,7 +151,7 @@ def _help(_session: Session, arguments: Namespace) -> Iterator[CommandList | Com
         yield CommandHelp(
             chosen.name,
             chosen.summary,
-            words_of(chosen),
+            chosen.parser().format_help().rstrip(),
             chosen.detail,
             chosen.examples,
             short_forms(chosen.name),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 
 from inspector.errors import UsageError
@@ -20,6 +19,8 @@ class Line:
 
 def parse_line(text: str) -> Line | None:
     """The words of a line; None for a blank one or a comment (``#``). Raises UsageError for a quote left open."""
+    import shlex
+
     try:
         words = shlex.split(text, comments=True)
     except ValueError as error:

@@ -5,9 +5,8 @@ A command's module is imported when the command is used, so that one command pay
 
 from __future__ import annotations
 
-import difflib
 import sys
-from argparse import ArgumentError, ArgumentParser, Namespace
+from argparse import ArgumentError, ArgumentParser, HelpFormatter, Namespace
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -154,9 +153,15 @@ class Command:
 
     def parser(self) -> Parser:
         """Its words, as argparse takes them."""
-        parser = Parser(prog=self.name, add_help=False, description=self.summary, exit_on_error=False)
+        parser = Parser(prog=self.name, add_help=False, exit_on_error=False, formatter_class=_layout)
         self.arguments(parser)
         return parser
+
+
+def _layout(prog: str) -> HelpFormatter:
+    """How a command's words are laid out: 78 columns wide. A width that is given also spares argparse the asking, for
+    which it imports half of the standard library's packers."""
+    return HelpFormatter(prog, max_help_position=26, width=78)
 
 
 class Parser(ArgumentParser):
@@ -172,7 +177,9 @@ def command(name: str) -> Command:
     name = ABBREVIATIONS.get(name, name)
     module = MODULES.get(name)
     if module is None:
-        near = difflib.get_close_matches(name, MODULES, n=2)
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, MODULES, n=2)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "'help' lists the commands"
         raise UsageError(f"there is no command {name!r}; {hint}")
     commands: Iterable[Command] = import_module(f"inspector.commands.{module}").COMMANDS
