@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from inspector.errors import MemoryReadError, NotRam, Unreadable
 
@@ -25,6 +25,12 @@ one word does; 1 KiB would cost half as much again."""
 
 CACHE_UNITS = 1 << 18
 """At most this many units are kept (64 MiB)."""
+
+CACHE_RUN_BYTES = 64 << 20
+"""At most so many bytes of runs are kept besides."""
+
+TOGETHER = 1 << 20
+"""Runs that are near are read in one, up to this many bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,26 @@ class MemorySource(Protocol):
         Raises NotCaptured or Unreadable, and TargetError where the source itself is gone."""
 
 
+@runtime_checkable
+class BatchSource(Protocol):
+    """A source to which many reads at once cost less than one after another."""
+
+    @property
+    def gap(self) -> int:
+        """Up to this many bytes between two runs are cheaper read along than left out."""
+
+    def read_runs(self, runs: Sequence[tuple[int, int]]) -> list[bytes | MemoryReadError]:
+        """As many reads, each its bytes or why not, in order. Raises TargetError where the source itself is gone."""
+
+
+@runtime_checkable
+class ChoosingSource(Protocol):
+    """A source that has several ways, and looks for the fastest only where enough is to be read."""
+
+    def expect(self, length: int) -> None:
+        """About so many bytes will be read soon."""
+
+
 @dataclass(slots=True)
 class Clock:
     """Whether the guest runs, and how often it has: what is read is good for one epoch only."""
@@ -141,6 +167,8 @@ class PhysicalMemory:
 
     def __post_init__(self) -> None:
         self._units: OrderedDict[int, bytes] = OrderedDict()
+        self._runs: dict[tuple[int, int], bytes] = {}
+        self._run_bytes = 0
         self._epoch = self.clock.epoch
 
     @property
@@ -188,6 +216,89 @@ class PhysicalMemory:
             # The source lacks some of the units around, perhaps not what was asked for.
             return self._fetch(address, length)
 
+    def expect(self, length: int) -> None:
+        """Say that about ``length`` bytes will be read: a source that has several ways may then choose a faster one."""
+        if isinstance(self.source, ChoosingSource):
+            self.source.expect(length)
+
+    def read_runs(self, runs: Sequence[tuple[int, int]]) -> list[bytes | MemoryReadError]:
+        """Many (address, length) at once: of each its bytes, or the error that :meth:`read` would raise, in order.
+
+        Runs that are near are fetched together, as far as that is cheaper for the source and all between them is
+        RAM; while the guest stands still, one that was read before is not read again. Raises TargetError."""
+        answers: list[bytes | MemoryReadError] = [b""] * len(runs)
+        self._renew()
+        wanted: list[tuple[int, int, int]] = []
+        for number, run in enumerate(runs):
+            if not self.ram.covers(*run):
+                self.traffic.refused += 1
+                answers[number] = NotRam(*run)
+            elif run[1]:
+                kept = None if self.clock.running else self._runs.get(run)
+                if kept is None:
+                    wanted.append((*run, number))
+                else:
+                    answers[number] = kept
+        self.expect(sum(length for _, length, _ in wanted))
+        if not isinstance(self.source, BatchSource):
+            for address, length, number in wanted:
+                answers[number] = self._fetched(address, length)
+        else:
+            self._together(self.source, sorted(wanted), answers)
+        if not self.source.cheap and not self.clock.running and self._epoch == self.clock.epoch:
+            self._keep_runs(wanted, answers)
+        return answers
+
+    def _together(
+        self, source: BatchSource, wanted: list[tuple[int, int, int]], answers: list[bytes | MemoryReadError]
+    ) -> None:
+        """Read ``wanted`` (address, length, place in ``answers``), which is in order, in groups of near runs."""
+        gap = source.gap
+        groups: list[tuple[int, int, list[tuple[int, int, int]]]] = []
+        for each in wanted:
+            address, end = each[0], each[0] + each[1]
+            if groups:
+                first, last, members = groups[-1]
+                upto = max(last, end)
+                if address - last <= gap and upto - first <= TOGETHER and self.ram.covers(first, upto - first):
+                    members.append(each)
+                    groups[-1] = (first, upto, members)
+                    continue
+            groups.append((address, end, [each]))
+        spans = [(first, last - first) for first, last, _ in groups]
+        self.traffic.reads += len(spans)
+        self.traffic.bytes += sum(length for _, length in spans)
+        for (first, last, members), found in zip(groups, source.read_runs(spans), strict=True):
+            whole = not isinstance(found, MemoryReadError) and len(found) == last - first
+            for address, length, number in members:
+                if whole and not isinstance(found, MemoryReadError):
+                    answers[number] = found[address - first : address - first + length]
+                elif len(members) == 1 and isinstance(found, MemoryReadError):
+                    answers[number] = found
+                else:
+                    answers[number] = self._fetched(address, length)
+
+    def _fetched(self, address: int, length: int) -> bytes | MemoryReadError:
+        try:
+            return self._fetch(address, length)
+        except MemoryReadError as error:
+            return error
+
+    def _keep_runs(self, wanted: list[tuple[int, int, int]], answers: list[bytes | MemoryReadError]) -> None:
+        for address, length, number in wanted:
+            found = answers[number]
+            if isinstance(found, bytes) and self._run_bytes + length <= CACHE_RUN_BYTES:
+                self._runs[address, length] = found
+                self._run_bytes += length
+
+    def _renew(self) -> None:
+        """Forget what was read before the guest ran."""
+        if self._epoch != self.clock.epoch:
+            self._units.clear()
+            self._runs.clear()
+            self._run_bytes = 0
+            self._epoch = self.clock.epoch
+
     def _kept(self, address: int, length: int) -> bytes:
         """The same out of whole units, fetched where they were not kept."""
         span = self.ram.span(address)
@@ -215,9 +326,7 @@ class PhysicalMemory:
 
     def _unit(self, start: int, end: int) -> bytes:
         """The bytes from ``start`` to ``end``, from the cache or fetched now."""
-        if self._epoch != self.clock.epoch:
-            self._units.clear()
-            self._epoch = self.clock.epoch
+        self._renew()
         kept = self._units.get(start)
         if kept is None:
             kept = self._units[start] = self._fetch(start, end - start)
