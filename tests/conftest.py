@@ -8,5 +8,6 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "guests(*kinds): the kinds of guest that a live test's 'guest' is, one a run")
