@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from inspector.radix.geometry import PSIZE_DEFS, PSIZE_DEFS_WITHOUT_PROPERTY, Rm
 from inspector.radix.registers import register_format
 from inspector.targets.base import REGISTERS, canonical
 
-LEVEL_SHIFTS = {3: 39, 2: 30, 1: 21}
 FURTHER = ("ea",)
 """What has a register's kind of format but is no register."""
 
@@ -91,15 +89,14 @@ def guess(value: int, level: int | None = None) -> DecodedValue:
     rooted = bits.tree_bits(value) == bits.TREE_BITS and value & bits.RPDS_MASK == bits.LEVEL_BITS[3][0]
     if level is None and rooted and not value & bits.PTE_VALID:
         return DecodedValue("prte0", FORMATS["prte0"].decode(value), True)
-    shift = None if level is None else LEVEL_SHIFTS.get(level)
-    decoded = decode_entry(value, level, shift)
+    decoded = decode_entry(value, level)
     others = ("pate0",) if level is None and rooted else ()
     return DecodedValue(decoded.format.name.lower(), decoded, True, others)
 
 
 def _as_kind(kind: str, form: Format, value: int, level: int | None) -> DecodedValue:
     if level is not None and form in (PDE, PTE):
-        decoded = decode_entry(value, level, LEVEL_SHIFTS.get(level))
+        decoded = decode_entry(value, level)
         if decoded.format is not form:
             raise UsageError(f"{value:#x} is no {form.title} ({decoded.meaning}); leave {kind} out to have it guessed")
         return DecodedValue(form.name.lower(), decoded)
@@ -134,7 +131,9 @@ def _not_a_kind(word: str, error: InspectorError) -> InspectorError:
     if not word[:1].isalpha() or not isinstance(error, UsageError):
         return error
     known = [name for name, _, _ in (*kinds().entries, *kinds().registers)]
-    near = difflib.get_close_matches(word.lower(), known, n=2)
+    from difflib import get_close_matches
+
+    near = get_close_matches(word.lower(), known, n=2)
     if not near:
         return error
     return UsageError(f"{word!r} is neither a kind nor a value; did you mean {' or '.join(near)}?")

@@ -43,8 +43,13 @@ def process_rights(leaf: int, context: Context) -> Rights:
         return NO_RIGHTS if leaf & PTE_PRIVILEGED else granted
     if leaf & PTE_PRIVILEGED:
         return granted
+    return granted & key_rights(context)
+
+
+def key_rights(context: Context) -> Rights:
+    """What key 0 of AMR and IAMR leaves to privileged code on a page that is not privileged; unknown ones leave all."""
     amr, iamr = context.amr or 0, context.iamr or 0
-    return granted & Rights(not amr & AMR_NO_READ, not amr & AMR_NO_WRITE, not iamr & IAMR_NO_EXECUTE)
+    return Rights(not amr & AMR_NO_READ, not amr & AMR_NO_WRITE, not iamr & IAMR_NO_EXECUTE)
 
 
 def unknown_keys(leaf: int, context: Context) -> str | None:

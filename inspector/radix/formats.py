@@ -26,6 +26,7 @@ from inspector.radix.fields import (
     misaligned_text,
     size_text,
 )
+from inspector.radix.geometry import level_shifts
 
 TREES = "5.7.10"
 PGTABLE_H = "Power ISA 3.0B book III 5.7.10; Linux 6.1 asm/book3s/64/pgtable.h"
@@ -244,8 +245,8 @@ def format_named(name: str) -> Format | None:
     return FORMATS.get(_ALIASES.get(plain, plain))
 
 
-def kind_of(entry: int, level: int | None = None) -> Kind:
-    """What a radix entry is to the hardware: V and L decide, at every ``level``.
+def kind_of(entry: int) -> Kind:
+    """What a radix entry is to the hardware: V and L decide, at every level.
 
     A leaf at level 3 (512 GiB) and a directory at level 0 are still called what they say they are: that POWER9 and
     POWER10 do not take them there is for a walk to tell."""
@@ -254,9 +255,9 @@ def kind_of(entry: int, level: int | None = None) -> Kind:
     return "leaf" if entry & bits.PTE_LEAF else "directory"
 
 
-def format_of(entry: int, level: int | None = None) -> Format:
+def format_of(entry: int) -> Format:
     """The format that fits a radix entry best; where V is 0, the one that Linux would read it by."""
-    kind = kind_of(entry, level)
+    kind = kind_of(entry)
     if kind == "leaf":
         return PTE
     if kind == "directory":
@@ -270,7 +271,7 @@ def entry_meaning(entry: int, level: int | None = None, shift: int | None = None
     """What a radix entry says, as one sentence, with what its ``level`` (3, the root, to 0) adds to it.
 
     ``shift`` is log2 of the bytes that the entry covers; it follows from the level but at level 0."""
-    kind = kind_of(entry, level)
+    kind = kind_of(entry)
     if kind == "invalid":
         return _invalid(entry)
     if kind == "leaf":
@@ -284,9 +285,11 @@ def entry_meaning(entry: int, level: int | None = None, shift: int | None = None
     return text
 
 
-_LEAF_SHIFTS: Mapping[int | None, int] = MappingProxyType({1: 21, 2: 30, 3: 39})
+_LEAF_SHIFTS: Mapping[int | None, int] = MappingProxyType(
+    {level: shift for level, shift in enumerate(level_shifts(bits.LEVEL_BITS[0][0])) if level}
+)
 
 
 def decode_entry(entry: int, level: int | None = None, shift: int | None = None, stage: int = 1) -> Decoded:
     """A radix entry by the format that fits it; see :func:`entry_meaning`. Raises UsageError for more than 64 bits."""
-    return replace(format_of(entry, level).decode(entry), meaning=entry_meaning(entry, level, shift, stage))
+    return replace(format_of(entry).decode(entry), meaning=entry_meaning(entry, level, shift, stage))

@@ -55,11 +55,6 @@ _MSR_LOW = (
 )
 
 
-def msr_flags(value: int) -> str:
-    """The names of the MSR bits that decide where an address goes and are set: "SF HV IR DR LE"."""
-    return " ".join(name for name in ("SF", "HV", "S", "PR", "IR", "DR", "LE") if MSR.field(name).get(value)) or "none"
-
-
 def describe_msr(value: int) -> str:
     """An MSR in words for a status line: "user, translation on, little-endian"."""
     user, host = bool(value & bits.MSR_PR), bool(value & bits.MSR_HV)

@@ -13,13 +13,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from inspector.errors import MemoryReadError, UsageError
-from inspector.radix.access import unknown_keys
+from inspector.radix.access import key_rights, unknown_keys
 from inspector.radix.address import Context
 from inspector.radix.bits import (
-    AMR_NO_READ,
-    AMR_NO_WRITE,
     ENTRY_BYTES,
-    IAMR_NO_EXECUTE,
     LEVEL_BITS,
     MASK64,
     PDE_NLB,
@@ -40,7 +37,8 @@ from inspector.radix.bits import (
     TREE_BITS,
     tree_bits,
 )
-from inspector.radix.translation import ReadWord, Rights, Step, Translation
+from inspector.radix.geometry import psize_index
+from inspector.radix.translation import NO_RIGHTS, ReadWord, Rights, Step, Translation
 
 MASK32 = (1 << 32) - 1
 
@@ -113,10 +111,6 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
     }
 )
 
-PAGE_SIZES: Mapping[int, int] = MappingProxyType({12: 0, 16: 2, 21: 7, 30: 13})
-"""Page shift to index in ``mmu_psize_defs`` (MMU_PAGE_4K, _64K, _2M, _1G) of a radix host that knows all four."""
-MMU_PAGE_COUNT = 16
-
 
 def variant(name: str) -> Variant:
     """The variant of this name. Raises UsageError, naming those there are."""
@@ -166,7 +160,7 @@ def translate(read: ReadWord, context: Context, ea: int, which: Variant = _SEED)
         pid=pid,
         ra=ra,
         page_shift=shift,
-        page_size_index=PAGE_SIZES.get(shift, MMU_PAGE_COUNT),
+        page_size_index=psize_index(shift),
         rights=_rights(leaf, context),
         leaf=leaf,
         steps=tuple(steps),
@@ -305,12 +299,7 @@ def _rights(leaf: int, context: Context) -> Rights:
     """The three rights: write does not imply read here, attributes are not looked at, nor AMR in user state."""
     rights = Rights(bool(leaf & PTE_READ), bool(leaf & PTE_WRITE), bool(leaf & PTE_EXEC))
     if context.problem_state:
-        return Rights(False, False, False) if leaf & PTE_PRIVILEGED else rights
+        return NO_RIGHTS if leaf & PTE_PRIVILEGED else rights
     if leaf & PTE_PRIVILEGED:
         return rights
-    amr, iamr = context.amr or 0, context.iamr or 0
-    return Rights(
-        rights.read and not amr & AMR_NO_READ,
-        rights.write and not amr & AMR_NO_WRITE,
-        rights.execute and not iamr & IAMR_NO_EXECUTE,
-    )
+    return rights & key_rights(context)

@@ -284,10 +284,10 @@ def test_a_root_that_no_walk_takes_says_why() -> None:
 
 @given(st.integers(0, bits.MASK64), st.sampled_from([None, 0, 1, 2, 3]))
 def test_kind_and_format_follow_v_and_l(entry: int, level: int | None) -> None:
-    kind = kind_of(entry, level)
+    kind = kind_of(entry)
     expected = {0b11: "leaf", 0b10: "directory"}.get(entry >> 62, "invalid")
     assert kind == expected
-    table = format_of(entry, level)
+    table = format_of(entry)
     assert (table is PTE) == (kind == "leaf")
     assert (table is PDE) == (kind == "directory")
     assert (table in (INVALID, SWAP, INVALIDATED)) == (kind == "invalid")
