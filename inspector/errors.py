@@ -59,6 +59,8 @@ class UnknownRegister(UsageError):
         self.known = known
         if known:
             text = f"the value of {name} on vCPU {cpu} is not known to this target; give it with --set {name}=VALUE"
+            if name == "pid":
+                text += ", or name a process with --pid N ('pids' lists them)"
         else:
             text = f"there is no register {name!r}; 'regs' lists those there are"
         super().__init__(text)

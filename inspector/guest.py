@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from inspector import roots as roots_module
-from inspector.errors import MemoryReadError, NotSupported, UsageError
-from inspector.memory.physical import PhysicalMemory
+from inspector.errors import MemoryReadError, NotCaptured, NotRam, NotSupported, UnknownRegister, UsageError
+from inspector.memory.physical import PhysicalMemory, RamMap, Range
 from inspector.radix import software_walk, walk
 from inspector.radix.address import Context
 from inspector.radix.bits import ENTRY_BYTES, PATE1_GR, PRTB_MASK, PRTS_MASK, RPDB_MASK, table_bytes, tree_bits
@@ -43,6 +44,19 @@ class Process:
     def bits(self) -> int:
         """Bits of address space that its tree covers."""
         return tree_bits(self.entry)
+
+
+@dataclass(slots=True)
+class Missed:
+    """What of a table could not be read: how many bytes in all, and the first of them."""
+
+    length: int = 0
+    first: MemoryReadError | None = None
+
+    def add(self, error: MemoryReadError) -> None:
+        """Count ``error``'s bytes in."""
+        self.length += error.length
+        self.first = self.first or error
 
 
 class Guest:
@@ -173,20 +187,36 @@ class Guest:
         ``pid`` and ``lpid`` ask as if that process or partition ran; ``guest_real`` takes ``ea`` for a real address of
         the partition. ``access`` asks whether such an access may proceed. Raises UsageError for a walker or a partition
         that is not there, and UnknownRegister where the answer hangs on a register that is not known."""
-        context = self.context(cpu)
-        if lpid is not None:
-            if context.flat and lpid:
-                raise UsageError(
-                    f"there is no LPID {lpid} to be seen: this guest's hypervisor is out of sight, and it is LPID 0"
-                )
-            context = context.as_partition(lpid)
-        if pid is not None:
-            context = context.as_process(pid, ea)
-        if guest_real:
-            context = context.untranslated()
-        if walker == walk.WALKER:
-            return self._hardware(context, ea, access)
-        return self._software(context, ea, software_walk.variant(walker))
+        with self._while_running():
+            context = self.context(cpu)
+            if lpid is not None:
+                if context.flat and lpid:
+                    raise UsageError(
+                        f"there is no LPID {lpid} to be seen: this guest's hypervisor is out of sight, and it is LPID 0"
+                    )
+                context = context.as_partition(lpid)
+            if pid is not None:
+                context = context.as_process(pid, ea)
+            if guest_real:
+                context = context.untranslated()
+            if walker == walk.WALKER:
+                return self._hardware(context, ea, access)
+            return self._software(context, ea, software_walk.variant(walker))
+
+    @contextmanager
+    def _while_running(self) -> Iterator[None]:
+        """Say of a register that is needed and not known that it is so because the guest runs, where it does."""
+        try:
+            yield
+        except UnknownRegister as error:
+            if not self.running:
+                raise
+            way = (
+                "name a process with --pid N, or 'interrupt' it first"
+                if error.name == "pid"
+                else "'interrupt' it first"
+            )
+            raise UsageError(f"the guest is running, so {error.name} of vCPU {error.cpu} is not known; {way}") from None
 
     def _hardware(self, context: Context, ea: int, access: Access | None) -> Translation:
         translated = context.relocation(access)
@@ -263,9 +293,12 @@ class Guest:
             raise UsageError("the partition-table entry of LPID 0 gives no process table; 'roots' shows what was found")
         return value & PRTB_MASK, table_bytes(value & PRTS_MASK)
 
-    def processes(self) -> Iterator[Process]:
-        """Every live entry of the process table, by PID. Parts that cannot be read are passed over."""
+    def processes(self, missed: Missed | None = None) -> Iterator[Process]:
+        """Every live entry of the process table, by PID. Parts that cannot be read are passed over, and told to
+        ``missed``: there may be processes in them."""
+        missed = Missed() if missed is None else missed
         base, size = self.process_table()
+        self._not_held(base, base + size, missed)
         upto = base
         for first, end in self.memory.within(base, size):
             begin = max(upto, first // ENTRY_BYTES * ENTRY_BYTES)
@@ -275,18 +308,32 @@ class Guest:
                 try:
                     piece = self.memory.read(start, length)
                 except MemoryReadError:
-                    yield from self._readable_entries(base, start, length)
+                    yield from self._readable_entries(base, start, length, missed)
                     continue
                 if piece.count(0) != length:
                     yield from _entries(piece, base, start)
                 self.progress("scanning the process table", start + length - base, size)
 
-    def _readable_entries(self, base: int, start: int, length: int) -> Iterator[Process]:
+    def _not_held(self, start: int, end: int, missed: Missed) -> None:
+        """Tell ``missed`` what of a table is not RAM, or not in a snapshot: nothing tries to read it."""
+        zeros = RamMap(Range(*each) for each in self.memory.zeros)
+        for low, high in sorted((*self.memory.within(start, end - start), *zeros.within(start, end - start))):
+            self._gap(start, low, missed)
+            start = max(start, high)
+        self._gap(start, end, missed)
+
+    def _gap(self, start: int, end: int, missed: Missed) -> None:
+        if start < end:
+            kind = NotCaptured if self.memory.ram.covers(start, 1) else NotRam
+            missed.add(kind(start, end - start))
+
+    def _readable_entries(self, base: int, start: int, length: int, missed: Missed) -> Iterator[Process]:
         """The same where not all of a piece can be read, as in a snapshot: page by page."""
         for at in range(start, start + length, 4096):
             try:
                 piece = self.memory.read(at, min(4096, start + length - at))
-            except MemoryReadError:
+            except MemoryReadError as error:
+                missed.add(error)
                 continue
             yield from _entries(piece, base, at)
 

@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from inspector.commands.notes import Note, if_changing
 from inspector.commands.registry import Command, Example, Parser, Session
-from inspector.commands.tables import RootsFound, current_pids
+from inspector.commands.tables import RootsFound, Unlisted, current_pids, unlisted
 from inspector.errors import MemoryReadError, UsageError
-from inspector.guest import Guest, Process
+from inspector.guest import Guest, Missed, Process
 from inspector.mappings.runs import Run, coalesce, run_of
 from inspector.radix.bits import ENTRY_BYTES, QUADRANT_SHIFT
 from inspector.radix.tree import Found, Leaf, Oddity, walk_tree
@@ -75,7 +75,7 @@ class Odd:
         return False
 
 
-Answer = AddressSpace | Mapped | Odd | RootsFound | Note
+Answer = AddressSpace | Mapped | Odd | Unlisted | RootsFound | Note
 
 
 @dataclass
@@ -113,11 +113,13 @@ def process_of(guest: Guest, pid: int) -> Process | None:
     return Process(pid, address, first, second) if first or second else None
 
 
-def _wanted(session: Session, arguments: Namespace) -> Iterator[Process | Odd | Note]:
+def _wanted(session: Session, arguments: Namespace) -> Iterator[Process | Odd | Unlisted | Note]:
     """The address spaces that are asked about, or why one of them cannot be told."""
     guest = session.at
     if arguments.all:
-        yield from guest.processes()
+        missed = Missed()
+        yield from guest.processes(missed)
+        yield from unlisted(missed)
         return
     if arguments.pid is not None:
         pids = [session.value(arguments.pid)]
@@ -125,7 +127,9 @@ def _wanted(session: Session, arguments: Namespace) -> Iterator[Process | Odd | 
         guest.process_table()
         pids = [KERNEL_PID]
         current = [pid for pid, cpus in current_pids(guest).items() if guest.cpu in cpus]
-        if not current:
+        if guest.running:
+            yield Note("while it runs, its PID is not known: only the kernel's maps are told; --pid N tells others'")
+        elif not current:
             yield Note("the vCPU runs no known process of this table, so only the kernel's maps are told; see 'pids'")
         pids += [pid for pid in current if pid != KERNEL_PID]
     for pid in pids:
@@ -162,6 +166,8 @@ def _found(guest: Guest, process: Process, leaves: bool) -> Iterator[Run | Oddit
 def _maps(session: Session, arguments: Namespace) -> Iterator[Answer]:
     guest = session.at
     limit = None if arguments.limit is None else session.value(arguments.limit)
+    if limit is not None and limit >> 63:
+        raise UsageError(f"--limit takes a count, not {arguments.limit!r}; without it all are told")
     yield from if_changing(guest)
     if guest.roots.state != "radix":
         yield RootsFound(guest.roots, ())

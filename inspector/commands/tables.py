@@ -10,7 +10,7 @@ from typing import ClassVar
 from inspector.commands.notes import Note, if_changing
 from inspector.commands.registry import Command, Example, Session, no_arguments
 from inspector.errors import MemoryReadError
-from inspector.guest import Guest, Process
+from inspector.guest import Guest, Missed, Process
 from inspector.radix.bits import ENTRY_BYTES, PRTB_MASK, PTCR_PATB, PTCR_PATS, table_bytes
 from inspector.radix.descriptors import PATE0, PATE1, PROCESS_TABLE, PRTE0, PTCR
 from inspector.radix.fields import Decoded, Format
@@ -68,6 +68,30 @@ class LiveEntry:
     def ok(self) -> bool:
         """Always."""
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class Unlisted:
+    """Part of the process table that could not be read, so that its processes are not told. ``address`` is the first
+    real address of it, ``length`` all its bytes."""
+
+    topic: ClassVar[str] = "tables"
+    address: int
+    length: int
+    cause: str
+    reason: str
+
+    @property
+    def ok(self) -> bool:
+        """A finding: the answer is not whole."""
+        return False
+
+
+def unlisted(missed: Missed) -> Iterator[Unlisted]:
+    """That the answer is not whole, where it is not."""
+    first = missed.first
+    if first is not None:
+        yield Unlisted(first.address, missed.length, f"table-{first.slug}", first.why)
 
 
 # -- roots -------------------------------------------------------------------------------------------------------------
@@ -131,7 +155,7 @@ def current_pids(guest: Guest) -> dict[int, tuple[int, ...]]:
     return current
 
 
-def _pids(session: Session, _arguments: Namespace) -> Iterator[ProcessTable | LiveEntry | RootsFound | Note]:
+def _pids(session: Session, _arguments: Namespace) -> Iterator[ProcessTable | LiveEntry | Unlisted | RootsFound | Note]:
     guest = session.at
     yield from if_changing(guest)
     if guest.roots.state != "radix":
@@ -141,11 +165,13 @@ def _pids(session: Session, _arguments: Namespace) -> Iterator[ProcessTable | Li
     yield ProcessTable(address, size // ENTRY_BYTES)
     current = current_pids(guest)
     seen = set()
-    for process in guest.processes():
+    missed = Missed()
+    for process in guest.processes(missed):
         seen.add(process.pid)
         yield LiveEntry(process, current.get(process.pid, ()))
+    yield from unlisted(missed)
     for pid, cpus in current.items():
-        if pid not in seen:
+        if pid not in seen and missed.first is None:
             who = ", ".join(map(str, cpus))
             yield Note(f"PID {pid}, the current one of vCPU {who}, has no live entry in this table")
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from inspector.commands.registry import Command, Example, Parser, Session
-from inspector.errors import InspectorError, TargetError
+from inspector.errors import InspectorError, TargetError, UsageError
 from inspector.radix.translation import Translation
 from inspector.radix.walk import WALKER
 
 KVM = "kvm"
+ID_BITS = 32
+"""Of PIDR and LPIDR."""
 
 Ask = Callable[..., Translation]
 """Guest.translate, as the process and partition that were named: takes the address, ``walker`` and ``access``."""
@@ -87,6 +89,9 @@ def _second_opinion(ask: Ask, answer: Translation) -> str | None:
 def _as_whom(session: Session, arguments: Namespace) -> dict[str, Any]:
     """As which process and partition to ask: keywords of Guest.translate and Guest.compare."""
     pid, lpid = (None if text is None else session.value(text) for text in (arguments.pid, arguments.lpid))
+    for name, value in (("--pid", pid), ("--lpid", lpid)):
+        if value is not None and value >> ID_BITS:
+            raise UsageError(f"{name} takes a number of at most {ID_BITS} bits, not {value:#x}")
     return {"pid": pid, "lpid": lpid, "guest_real": arguments.guest_real}
 
 
@@ -112,8 +117,10 @@ def _compare(session: Session, arguments: Namespace) -> Iterator[Compared]:
         lines = [line for other in others if (line := disagreement(mapped, other))]
         if not hardware.relocation:
             verdict = "translation is off: the hardware walks nothing, and KVM would not have walked either"
+        elif lines:
+            verdict = f"{len(lines)} of {len(others)} software walks differ"
         else:
-            verdict = f"{len(lines)} of {len(others)} software walks differ" if lines else "all walkers agree"
+            verdict = "all walkers agree" if mapped.ok else "no walker finds a page"
         yield Compared((hardware, *others), verdict)
 
 

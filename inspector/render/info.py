@@ -19,14 +19,23 @@ def text(result: Info, style: Style) -> Iterator[str]:
         ("vCPUs", f"{len(result.cpus)}, following {result.cpu}"),
         ("roots", result.roots),
         ("symbols", result.symbols or "none; --vmlinux FILE gives them"),
-        *((name.replace("_", " "), str(value)) for name, value in result.machine.items()),
-        ("reads", f"{traffic.reads} of {traffic.bytes} bytes in all; {traffic.refused} refused by the RAM map"),
+        *((name.replace("_", " "), _plain(value)) for name, value in result.machine.items()),
+        ("RAM reads", f"{traffic.reads}, {traffic.bytes} bytes in all; the RAM map refused {traffic.refused}"),
     ]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         lines = style.wrap(value, " " * (width + 2)) or [""]
         yield f"{style('name', f'{safe(name):<{width}}')}  {lines[0].strip()}"
         yield from lines[1:]
+
+
+def _plain(value: object) -> str:
+    """What a target says of itself, for a person."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "not known"
+    return ", ".join(map(_plain, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def objects(result: Info) -> Iterator[dict[str, Any]]:

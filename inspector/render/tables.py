@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from inspector.commands.tables import LiveEntry, ProcessTable, RootsFound
+from inspector.commands.tables import LiveEntry, ProcessTable, RootsFound, Unlisted
 from inspector.render import fields
-from inspector.render.style import Style, hexadecimal, size_text
+from inspector.render.style import Style, hexadecimal, short_size
 
 SURENESS = {
     "given": "as you said",
@@ -20,7 +20,7 @@ BEFORE = 69
 """Columns of a live entry before the vCPUs that run in it."""
 
 
-def text(result: RootsFound | ProcessTable | LiveEntry, style: Style) -> Iterator[str]:
+def text(result: RootsFound | ProcessTable | LiveEntry | Unlisted, style: Style) -> Iterator[str]:
     """Lines for a person."""
     if isinstance(result, RootsFound):
         yield from _roots(result, style)
@@ -28,6 +28,9 @@ def text(result: RootsFound | ProcessTable | LiveEntry, style: Style) -> Iterato
         where = style("address", f"{result.address:#x}")
         yield f"process table at {where}, {result.entries} entries"
         yield style("head", f"{'PID':>8}  {'entry at':<14}  {'entry':<18}  {'root':<14}  spans")
+    elif isinstance(result, Unlisted):
+        what = f"{short_size(result.length)} of the process table at {result.address:#x} and on could not be read"
+        yield from style.wrap(f"{what}, so PIDs may be missing: {result.reason}", kind="bad")
     else:
         yield from _entry(result, style)
 
@@ -78,8 +81,8 @@ def _roots(result: RootsFound, style: Style) -> Iterator[str]:
         yield from style.wrap(f"{attempt.way}: {attempt.outcome}", "  ", kind="dim")
 
 
-def objects(result: RootsFound | ProcessTable | LiveEntry) -> Iterator[dict[str, Any]]:
-    """One object for the roots; one a live entry."""
+def objects(result: RootsFound | ProcessTable | LiveEntry | Unlisted) -> Iterator[dict[str, Any]]:
+    """One object for the roots; one a live entry; an object with "oddity" for what could not be read."""
     if isinstance(result, RootsFound):
         roots = result.roots
         yield {
@@ -110,7 +113,14 @@ def objects(result: RootsFound | ProcessTable | LiveEntry) -> Iterator[dict[str,
             "second": hexadecimal(process.second),
             "root": hexadecimal(process.root),
             "bits": process.bits,
-            "size": size_text(1 << process.bits),
+            "size": 1 << process.bits,
             "kernel": process.pid == 0,
             "current_on": list(result.current_on),
+        }
+    elif isinstance(result, Unlisted):
+        yield {
+            "oddity": result.cause,
+            "reason": result.reason,
+            "address": hexadecimal(result.address),
+            "length": result.length,
         }

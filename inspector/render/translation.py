@@ -38,7 +38,7 @@ def text(result: Xlate | Compared, style: Style) -> Iterator[str]:
         yield from style.wrap(answer.reason, "  ", kind="dim" if answer.ok else "bad")
     if answer.interrupt:
         register = "SRR1" if answer.interrupt.name in ("ISI", "HISI") else "DSISR"
-        bits = f" with {register} {answer.interrupt.bits:#x}" if answer.interrupt.bits else ""
+        bits = f" with {register} {answer.interrupt.bits:#010x}" if answer.interrupt.bits else ""
         kind = {"r": "a load", "w": "a store", "x": "a fetch", None: "a load"}[answer.access]
         yield f"  {kind} here raises {answer.interrupt.name}{bits}"
     for note in answer.notes:
@@ -100,10 +100,14 @@ def _compared(result: Compared, style: Style) -> Iterator[str]:
             end = style("bad", f"{answer.errno or 'fault'} {answer.cause}")
         reads = style("dim", counted(len(answer.steps), "read"))
         yield f"  {answer.walker:<{width}}  {end}  {reads}"
-    yield f"  {result.verdict}"
+    yield from style.wrap(result.verdict, "  ")
+    because: dict[str, list[str]] = {}  # walkers that end for the same reason are told together
     for answer in result.answers:
         if not answer.ok:
-            yield from style.wrap(f"{answer.walker}: {answer.reason}", "  ", kind="dim")
+            because.setdefault(answer.reason, []).append(answer.walker)
+    for reason, walkers in because.items():
+        who = "every walker" if len(walkers) == len(result.answers) > 1 else ", ".join(walkers)
+        yield from style.wrap(f"{who}: {reason}", "  ", kind="dim")
 
 
 def objects(result: Xlate | Compared) -> Iterator[dict[str, Any]]:

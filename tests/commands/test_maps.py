@@ -154,6 +154,8 @@ def test_a_limit_is_told() -> None:
     assert "more than the 3" in note["note"]
     assert "note" not in told("maps --pid 4 --limit 6")[-1], "six are all there are"
     assert told("maps --limit 0") == [{"note": "there is more than the 0 told here; --limit N tells more"}]
+    with pytest.raises(UsageError, match="--limit takes a count"):
+        ask("maps --limit -1")
 
 
 def test_oddities_come_after_the_maps_and_are_findings() -> None:

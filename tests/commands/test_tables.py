@@ -99,7 +99,7 @@ def test_a_second_doubleword_is_shown() -> None:
         "second": "0xabc",
         "root": "",
         "bits": 31,
-        "size": "2G",
+        "size": 2 << 30,
         "kernel": False,
         "current_on": [],
     }
@@ -141,4 +141,28 @@ def test_the_pid_of_a_guest_of_this_machine_is_not_of_its_own_table() -> None:
 def test_all_entries_of_a_table_that_a_snapshot_holds_in_part() -> None:
     target = broken_target()
     target.source.captured = [(PROCESS_TABLE_AT, 0x1000), (PROCESS_TABLE_AT + 0x2000, 0x1000)]
-    assert [each["pid"] for each in told("pids", target)] == [0, 4, 7]
+    *entries, missing = told("pids", target)
+    assert [each["pid"] for each in entries] == [0, 4, 7]
+    size = 1 << (REGISTERED & 0x1F) + 12
+    first = f"{PROCESS_TABLE_AT + 0x1000:#x}"
+    assert (missing["oddity"], missing["address"], missing["length"]) == ("table-not-captured", first, size - 0x2000)
+    assert "did not capture" in missing["reason"]
+
+
+def test_a_table_that_cannot_be_read_is_not_taken_for_an_empty_one() -> None:
+    target = linux_target()
+    target.source.refused = [(PROCESS_TABLE_AT, 1 << 30)]
+    for words in ("pids", "maps --all"):
+        *_, result = ask(words, target)
+        assert not result.ok, words
+        answer = told(words, target)[-1]
+        assert (answer["oddity"], answer["address"]) == ("table-unreadable", f"{PROCESS_TABLE_AT:#x}")
+        assert "PIDs may be missing: the source refused it" in " ".join(shown(words, target).split())
+
+
+def test_a_table_that_goes_on_past_ram_says_so() -> None:
+    target = linux_target()
+    with guest(target, process_table=REGISTERED | 0x1F) as opened:
+        answer = told("pids", opened)[-1]
+    assert answer["oddity"] == "table-not-ram"
+    assert answer["length"] == (1 << 43) - (target.ram.total - PROCESS_TABLE_AT)

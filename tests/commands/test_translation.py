@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from inspector.errors import UsageError
 from tests.commands.asking import ask, shown, told
-from tests.fakes import KERNEL, NIP, PID, USER_DATA_EA, firmware_target, guest
+from tests.fakes import KERNEL, NIP, PID, USER_DATA_EA, FakeControl, firmware_target, guest, linux_target
 
 DATA = KERNEL + (40 << 20)
 """The kernel's data: read and write, no execute."""
@@ -28,10 +29,37 @@ def test_an_access_that_the_hardware_refuses_is_no_disagreement_of_the_walkers()
     assert answer["disagreement"] is None
 
 
-def test_walkers_that_all_find_nothing_agree() -> None:
+def test_that_no_walker_finds_anything_is_said_once_a_reason() -> None:
     (answer,) = told(f"compare {UNMAPPED:#x}")
     assert {each["status"] for each in answer["walkers"]} == {"fault"}
-    assert answer["verdict"] == "all walkers agree"
+    assert answer["verdict"] == "no walker finds a page"
+    target = firmware_target()
+    target.set(0, msr=0x8000_0000_0000_0033)  # translation on, and LPCR[HR] clear: the hash MMU
+    text = " ".join(shown("compare 0x100", target).split())
+    assert "no walker finds a page" in text
+    assert text.count("LPCR[HR] is 0") == 1
+    assert "every walker: " in text
+
+
+def test_the_bits_of_an_interrupt_are_written_in_full() -> None:
+    assert "raises DSI with DSISR 0x0a000000" in shown(f"xlate {NIP:#x} --access w")
+
+
+def test_a_pid_that_is_needed_and_not_known_is_asked_for_with_every_way_to_give_it() -> None:
+    target = linux_target()
+    target.set(0, pid=None)
+    with pytest.raises(UsageError, match=r"--set pid=VALUE, or name a process with --pid N"):
+        ask(f"xlate {USER_DATA_EA:#x}", target)
+    FakeControl(target).resume()
+    with pytest.raises(UsageError, match=r"the guest is running, so pid of vCPU 0 is not known; name a process with"):
+        ask(f"xlate {USER_DATA_EA:#x}", target)
+    assert ask(f"xlate {USER_DATA_EA:#x} --pid {PID}", target)[0].ok
+
+
+@pytest.mark.parametrize("option", ["--pid", "--lpid"])
+def test_a_number_that_no_register_could_hold_is_refused(option: str) -> None:
+    with pytest.raises(UsageError, match=f"{option} takes a number of at most 32 bits"):
+        ask(f"xlate 0 {option} -1")
 
 
 def test_a_walk_that_ends_elsewhere_is_told_in_one_line_whichever_was_asked() -> None:
