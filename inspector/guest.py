@@ -147,7 +147,7 @@ class Guest:
             return self._roots[1]
         evidence = self._evidence()
         before = self._roots[1] if self._roots else None
-        found = before if before and roots_module.still_there(evidence, before) else roots_module.find(evidence)
+        found = (roots_module.kept(evidence, before) if before else None) or roots_module.find(evidence)
         self._roots = (epoch, found)
         return found
 

@@ -165,12 +165,25 @@ def find(evidence: Evidence) -> Roots:
     return replace(before or _unfound(), attempts=tuple(attempts))
 
 
-def still_there(evidence: Evidence, before: Roots) -> bool:
-    """Whether a process table that was confirmed once still is one, so that RAM need not be searched again."""
-    if before.process_table is None or before.sure != "confirmed" or _before_radix(evidence):
-        return False
-    judged = _confirm(evidence, before.process_table)
-    return judged is not None and judged.way == "yes"
+def kept(evidence: Evidence, before: Roots) -> Roots | None:
+    """The roots found ``before`` where they still hold, so that RAM need not be searched again; else None.
+
+    A table that still looks like one, but whose tree no longer translates what it did, is held on to and said to be
+    no more than likely: a broken tree is what is being looked at, more often than a table that has moved."""
+    value = before.process_table
+    if value is None or before.sure not in ("confirmed", "likely") or _before_radix(evidence):
+        return None
+    judged = _confirm(evidence, value)
+    if judged is not None and judged.way == "yes":
+        return replace(before, sure="confirmed")
+    try:
+        entry = evidence.memory.read_u64(value & PRTB_MASK)
+    except MemoryReadError:
+        return None
+    if entry & KERNEL_ENTRY_MASK != KERNEL_ENTRY:
+        return None
+    now = Attempt(f"walking from {value & PRTB_MASK:#x} anew", judged.outcome if judged else "could not be done")
+    return replace(before, sure="likely", attempts=(*(a for a in before.attempts if a.way != now.way), now))
 
 
 def _table_words(value: int) -> str:

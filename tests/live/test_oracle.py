@@ -25,9 +25,9 @@ CHANGES = 1500
 
 
 @contextmanager
-def looked_into(machine: Machine) -> Iterator[Guest]:
+def looked_into(machine: Machine, process_table: int | None = None) -> Iterator[Guest]:
     """The guest, stopped and attached to, its RAM read from the shared file."""
-    with inspector.open_target(machine.target, ram=str(machine.ram_file)) as guest:
+    with inspector.open_target(machine.target, ram=str(machine.ram_file), process_table=process_table) as guest:
         yield guest
 
 
@@ -106,7 +106,9 @@ def broken(rng: random.Random, step: Step, others: list[int], ram: int) -> int:
 @pytest.mark.timeout(300)
 def test_broken_tables_end_as_they_do_in_qemu(guest: Machine) -> None:
     rng = random.Random(70)
-    with looked_into(guest) as seen:
+    with looked_into(guest) as first:
+        registered = first.roots.process_table
+    with looked_into(guest, process_table=registered) as seen:
         tables = Tables(guest)
         try:
             asked = [ea for ea in addresses(seen, 400, seed=4) if seen.translate(ea).ok]
