@@ -21,6 +21,11 @@ MACHINES = {"pseries": linux_target, "powernv": bare_target}
 CONTROL = {"continue", "interrupt", "stepi", "gdb"}
 
 
+def too_long(shown: list[str]) -> list[str]:
+    """What is wider than a terminal, but for a line that installs what is missing: it is there to be copied whole."""
+    return [line for line in shown if len(line) > 80 and "apt-get install" not in line]
+
+
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda each: each.words)
 def test_an_example(example: Example, machine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +37,7 @@ def test_an_example(example: Example, machine: str, tmp_path: Path, monkeypatch:
     assert all(each.ok for each in results if each.topic != "translation"), "an example shows no fault"
     plain = lines(results)
     assert plain
-    assert [line for line in plain if len(line) > 80] == []
+    assert too_long(plain) == []
     assert [line for line in plain if line != line.rstrip() or "\n" in line or "\t" in line] == []
     assert [COLOUR.sub("", line).rstrip() for line in lines(results, Style(True))] == plain
     assert all(isinstance(each, dict) for each in objects(results))
@@ -50,7 +55,7 @@ def test_an_example_on_the_guest_that_ships(example: Example, tmp_path: Path, mo
         results = list(run(asked, shlex.split(example.words)))
         shown = lines(results)
     assert shown
-    assert max(map(len, shown)) <= 80
+    assert too_long(shown) == []
     if "read $nip" not in example.words and "--also" not in example.words:  # no code is in this snapshot
         assert [each for each in results if not each.ok and each.topic != "translation"] == []
 
