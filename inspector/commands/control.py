@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from inspector.commands.registry import Command, Example, Parser, Session, no_arguments
+from inspector.commands.registry import Answered, Command, Example, Parser, Session, no_arguments
 from inspector.errors import NotSupported, UsageError
 from inspector.guest import Guest
 from inspector.targets.base import RunControl
@@ -19,7 +19,7 @@ EVERY = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Went:
+class Went(Answered):
     """What the guest does now. ``happened`` says what was done; registers are None while it runs, or unknown.
 
     ``epoch`` counts how often it has run: what was read in another is not to be trusted."""
@@ -32,24 +32,14 @@ class Went:
     nip: int | None
     msr: int | None
 
-    @property
-    def ok(self) -> bool:
-        """Always."""
-        return True
-
 
 @dataclass(frozen=True, slots=True)
-class Console:
+class Console(Answered):
     """What gdb said to a command."""
 
     topic: ClassVar[str] = "control"
     command: str
     output: str
-
-    @property
-    def ok(self) -> bool:
-        """Always."""
-        return True
 
 
 def control_of(guest: Guest) -> RunControl:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from inspector.commands.registry import Command, Example, Parser, Session
+from inspector.commands.registry import Answered, Command, Example, Parser, Session
 from inspector.errors import InspectorError, UsageError
 from inspector.radix import bits
 from inspector.radix.fields import Decoded, Format
@@ -21,7 +21,7 @@ FURTHER = ("ea",)
 
 
 @dataclass(frozen=True, slots=True)
-class DecodedValue:
+class DecodedValue(Answered):
     """A value taken apart. ``kind`` is the format's name; ``guessed`` says that nobody said it; ``others`` are kinds
     that it could be as well."""
 
@@ -31,39 +31,24 @@ class DecodedValue:
     guessed: bool = False
     others: tuple[str, ...] = ()
 
-    @property
-    def ok(self) -> bool:
-        """Always: unknown bits are an answer."""
-        return True
-
 
 @dataclass(frozen=True, slots=True)
-class Kinds:
+class Kinds(Answered):
     """What a value may be decoded as: (name, title, where the table is from)."""
 
     topic: ClassVar[str] = "decode"
     entries: tuple[tuple[str, str, str], ...]
     registers: tuple[tuple[str, str, str], ...]
 
-    @property
-    def ok(self) -> bool:
-        """Always."""
-        return True
-
 
 @dataclass(frozen=True, slots=True)
-class Rmmu:
+class Rmmu(Answered):
     """What ``KVM_PPC_GET_RMMU_INFO`` returns; ``property_there`` says whether the host's device tree has
     ``ibm,processor-radix-AP-encodings``."""
 
     topic: ClassVar[str] = "decode"
     info: RmmuInfo
     property_there: bool
-
-    @property
-    def ok(self) -> bool:
-        """Always."""
-        return True
 
 
 def kind_named(word: str) -> Format | None:

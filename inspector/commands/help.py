@@ -11,6 +11,7 @@ from inspector.commands.registry import (
     ABBREVIATIONS,
     MODULES,
     WITHOUT_GUEST,
+    Answered,
     Command,
     Example,
     Parser,
@@ -77,20 +78,15 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class CommandList:
+class CommandList(Answered):
     """All commands, group by group."""
 
     topic: ClassVar[str] = "help"
     commands: tuple[Listed, ...]
 
-    @property
-    def ok(self) -> bool:
-        """Always."""
-        return True
-
 
 @dataclass(frozen=True, slots=True)
-class CommandHelp:
+class CommandHelp(Answered):
     """One command's words: usage and options as argparse lays them out, then what else is to be known."""
 
     topic: ClassVar[str] = "help"
@@ -102,24 +98,14 @@ class CommandHelp:
     short: tuple[str, ...]
     needs_target: bool
 
-    @property
-    def ok(self) -> bool:
-        """Always."""
-        return True
-
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Answered):
     """A page on something that is no command."""
 
     topic: ClassVar[str] = "help"
     name: str
     text: str
-
-    @property
-    def ok(self) -> bool:
-        """Always."""
-        return True
 
 
 def short_forms(name: str) -> tuple[str, ...]:

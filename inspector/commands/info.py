@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from inspector.commands.registry import Command, Example, Session, no_arguments
+from inspector.commands.registry import Answered, Command, Example, Session, no_arguments
 from inspector.memory.physical import Traffic
 
 
 @dataclass(frozen=True, slots=True)
-class Info:
+class Info(Answered):
     """What this target is. Sizes are in bytes."""
 
     topic: ClassVar[str] = "info"
@@ -27,11 +27,6 @@ class Info:
     symbols: str | None
     epoch: int
     traffic: Traffic
-
-    @property
-    def ok(self) -> bool:
-        """It is an answer, whatever it says."""
-        return True
 
 
 def _info(session: Session, _arguments: Namespace) -> Iterator[Info]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from inspector.commands.notes import Note, if_changing
-from inspector.commands.registry import Command, Example, Parser, Session
+from inspector.commands.registry import Answered, Command, Example, Parser, Session
 from inspector.commands.tables import RootsFound, Unlisted, current_pids, unlisted
 from inspector.errors import MemoryReadError, UsageError
 from inspector.guest import Guest, Missed, Process
@@ -26,7 +26,7 @@ ROOT_SHIFT, ROOT_ENTRIES = 39, 1 << 13
 
 
 @dataclass(frozen=True, slots=True)
-class AddressSpace:
+class AddressSpace(Answered):
     """The tree that the next answers are of. ``entry`` is its process-table entry."""
 
     topic: ClassVar[str] = "maps"
@@ -34,14 +34,9 @@ class AddressSpace:
     pid: int
     entry: int
 
-    @property
-    def ok(self) -> bool:
-        """Always."""
-        return True
-
 
 @dataclass(frozen=True, slots=True)
-class Mapped:
+class Mapped(Answered):
     """One run of pages. ``ea`` is its first effective address, quadrant included."""
 
     topic: ClassVar[str] = "maps"
@@ -50,11 +45,6 @@ class Mapped:
     ea: int
     run: Run
     in_ram: bool
-
-    @property
-    def ok(self) -> bool:
-        """Always."""
-        return True
 
 
 @dataclass(frozen=True, slots=True)

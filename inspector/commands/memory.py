@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from inspector.commands.notes import Note, if_changing
-from inspector.commands.registry import Command, Example, Parser, Session, no_arguments
+from inspector.commands.registry import Answered, Command, Example, Parser, Session, no_arguments
 from inspector.errors import MemoryReadError, NotCaptured, NotRam, UsageError
 from inspector.guest import Guest
 from inspector.memory.physical import Range
@@ -29,7 +29,7 @@ Space = Literal["effective", "real"]
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Answered):
     """Bytes at ``address``, the first of which is at real address ``ra``. ``width`` is of the words to show them as,
     0 for a hex dump; ``order`` is theirs."""
 
@@ -40,11 +40,6 @@ class Shown:
     data: bytes
     width: int
     order: Order | None
-
-    @property
-    def ok(self) -> bool:
-        """It was read."""
-        return True
 
     @property
     def words(self) -> list[int | None]:
@@ -78,18 +73,13 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
-class Ram:
+class Ram(Answered):
     """The RAM map. ``captured`` are the bytes of each range that a snapshot holds, None where all RAM is there."""
 
     topic: ClassVar[str] = "memory"
     ranges: tuple[Range, ...]
     total: int
     captured: tuple[int, ...] | None
-
-    @property
-    def ok(self) -> bool:
-        """Always."""
-        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,22 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from inspector.commands.registry import Answered
 from inspector.guest import Guest
 
 CHANGING = "the guest is running: what this shows may be changing"
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class Note(Answered):
     """A sentence that should be known beside the answers."""
 
     topic: ClassVar[str] = "note"
     text: str
-
-    @property
-    def ok(self) -> bool:
-        """It is no finding."""
-        return True
 
 
 def if_changing(guest: Guest) -> Iterator[Note]:

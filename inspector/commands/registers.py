@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from inspector.commands.registry import Command, Example, Parser, Session
+from inspector.commands.registry import Answered, Command, Example, Parser, Session
 from inspector.errors import UnknownRegister
 from inspector.guest import Guest
 from inspector.radix.fields import Decoded
@@ -34,7 +34,7 @@ class RegisterGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class RegisterFile:
+class RegisterFile(Answered):
     """Registers of one vCPU. ``decoded`` holds those that are to be shown bit by bit; ``several`` says that other
     vCPUs are shown too."""
 
@@ -43,11 +43,6 @@ class RegisterFile:
     groups: tuple[RegisterGroup, ...]
     decoded: tuple[tuple[str, Decoded], ...] = ()
     several: bool = False
-
-    @property
-    def ok(self) -> bool:
-        """Always: a register that is unknown is an answer."""
-        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +58,11 @@ class Cpu:
 
 
 @dataclass(frozen=True, slots=True)
-class CpuList:
+class CpuList(Answered):
     """vCPUs, each in a line."""
 
     topic: ClassVar[str] = "registers"
     cpus: tuple[Cpu, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Always."""
-        return True
 
 
 def cpu_of(guest: Guest, cpu: int) -> Cpu:

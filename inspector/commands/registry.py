@@ -63,6 +63,17 @@ class Result(Protocol):
         """False where the answer is a fault or a finding (exit status 1)."""
 
 
+class Answered:
+    """A result that is no fault and no finding, whatever it says: exit status 0."""
+
+    __slots__ = ()
+
+    @property
+    def ok(self) -> bool:
+        """Always."""
+        return True
+
+
 @dataclass
 class Session:
     """What commands act on: the guest, and where their operands may come from.

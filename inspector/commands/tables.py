@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from inspector.commands.notes import Note, if_changing
-from inspector.commands.registry import Command, Example, Session, no_arguments
+from inspector.commands.registry import Answered, Command, Example, Session, no_arguments
 from inspector.errors import MemoryReadError
 from inspector.guest import Guest, Missed, Process
 from inspector.radix.bits import ENTRY_BYTES, PRTB_MASK, PTCR_PATB, PTCR_PATS, table_bytes
@@ -43,31 +43,21 @@ class RootsFound:
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessTable:
+class ProcessTable(Answered):
     """The process table that 'pids' lists: its real address and how many entries it has."""
 
     topic: ClassVar[str] = "tables"
     address: int
     entries: int
 
-    @property
-    def ok(self) -> bool:
-        """Always."""
-        return True
-
 
 @dataclass(frozen=True, slots=True)
-class LiveEntry:
+class LiveEntry(Answered):
     """One live entry, and the vCPUs whose current PID it is."""
 
     topic: ClassVar[str] = "tables"
     process: Process
     current_on: tuple[int, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Always."""
-        return True
 
 
 @dataclass(frozen=True, slots=True)
