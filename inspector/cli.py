@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from inspector import __version__
 from inspector.commands.line import parse_line
 from inspector.commands.registry import HELP, MODULES, WITHOUT_GUEST, Session, command, run
 from inspector.errors import InspectorError, UsageError
@@ -23,11 +24,16 @@ usage: inspector TARGET [OPTIONS] [COMMAND WORDS…]     one command, or the REP
 targets:  demo | FILE | gdb:HOST:PORT | gdb:unix:PATH | raw:FILE[@ADDR]…
 options:  --vmlinux FILE  --process-table VALUE  --set REG=VALUE  --cpu N
           --ram FILE[@ADDR] (gdb:)  --regs FILE.json (raw:)
-          --json  --color always|never|auto  -c COMMAND  -f FILE
+          --json  --color always|never|auto  -c COMMAND  -f FILE (- is stdin)
+          --version
 
 for example: inspector demo xlate 0xc000000000000000"""
 
 INTERRUPTED = 130
+STDIN = "-"
+LEAVING = ("quit", "exit")
+"""What ends a script, as it ends the REPL."""
+PLAIN_WIDTH = 80
 
 
 @dataclass
@@ -109,12 +115,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 3
 
 
-def _complain(error: InspectorError) -> int:
+def _complain(error: InspectorError, place: str = "") -> int:
     """Say what went wrong, without what a file or a stub may have put into it to steer the terminal. Its status."""
     from inspector.ui import progress
 
     progress.clear()
-    print(f"inspector: {safe(str(error))}", file=sys.stderr)
+    print(f"inspector: {safe(place)}{safe(str(error))}", file=sys.stderr)
     return error.exit_status
 
 
@@ -126,13 +132,17 @@ def _discard_output() -> None:
 def _main(arguments: Sequence[str]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a character is no reason to stop
+    if list(arguments) == ["--version"]:
+        print(f"inspector {__version__}")
+        return 0
     words = split(arguments)
-    if words.help or not (words.targets or words.command):
-        print(USAGE)
+    if words.help or not (words.targets or words.command or words.scripted):
+        print(USAGE, file=sys.stdout if words.help else sys.stderr)
         return 0 if words.help else 2
     style = _style(words.values.get("--color", "auto"))
     if not words.targets:
-        return _answer(Session(json=words.json), words.command, style)
+        session = Session(json=words.json)
+        return _answer(session, words.command, style) if words.command else _script(session, words.scripted, style)
     if not os.path.exists(words.targets[0]):
         if words.targets[0] in MODULES and words.command[:1] and words.command[0] in HELP:
             return _answer(Session(json=words.json), ("help", words.targets[0]), style)
@@ -148,14 +158,16 @@ def _main(arguments: Sequence[str]) -> int:
         if words.scripted:
             return _script(session, words.scripted, style)
         if not sys.stdin.isatty():
-            return _lines(session, sys.stdin, style)
+            return _lines(session, _numbered("standard input", sys.stdin), style)
         from inspector.ui.repl import repl
 
         return repl(session, style)
 
 
 def _not_a_command(target: str, arguments: Sequence[str]) -> None:
-    """Raises UsageError where what stands in the target's place is a command, or nearly one."""
+    """Raises UsageError where what stands in the target's place is an option, a command, or nearly one."""
+    if target.startswith("-"):
+        raise UsageError(f"{target!r} is not among the options here; 'inspector --help' shows those there are")
     if target in MODULES:
         shown = " ".join(arguments)
         raise UsageError(f"{target!r} is a command, and a target comes first, as in: inspector demo {shown}")
@@ -195,9 +207,10 @@ def _open(words: Words) -> Guest:
 def _style(choice: str) -> Style:
     if choice not in ("always", "never", "auto"):
         raise UsageError(f"--color takes always, never or auto, not {choice!r}")
-    terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and "NO_COLOR" not in os.environ
+    terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
     colour = choice == "always" or (choice == "auto" and terminal)
-    return Style(colour, os.get_terminal_size().columns if sys.stdout.isatty() else 80)
+    columns = os.get_terminal_size().columns if sys.stdout.isatty() else 0
+    return Style(colour, columns or PLAIN_WIDTH)  # a terminal that was never told its size says 0
 
 
 def _answer(session: Session, words: Sequence[str], style: Style, json: bool = False) -> int:
@@ -207,6 +220,8 @@ def _answer(session: Session, words: Sequence[str], style: Style, json: bool = F
 
     status = 0
     waiting = "-" in words  # whoever hands in operands one by one waits for each answer
+    wrong: list[int] = []
+    session.on_wrong_line = lambda error, number: wrong.append(_complain(error, f"standard input:{number}: "))
     for result in run(session, words):
         for line in show.json_lines(result) if json or session.json else show.text(result, style):
             progress.clear()
@@ -214,34 +229,47 @@ def _answer(session: Session, words: Sequence[str], style: Style, json: bool = F
         if not result.ok:
             status = 1
     sys.stdout.flush()
-    return status
+    return max(status, *wrong, 0)
 
 
 def _script(session: Session, scripted: Sequence[tuple[str, str]], style: Style) -> int:
     """The commands of -c and -f in order; the worst status of all."""
 
-    def lines() -> Iterator[str]:
+    def lines() -> Iterator[tuple[str, str]]:
         for kind, value in scripted:
             if kind == "-c":
-                yield value
-                continue
-            try:
-                with open(value, encoding="utf-8") as file:
-                    yield from file
-            except (OSError, UnicodeDecodeError) as error:
-                raise UsageError(f"{value} cannot be read as a script: {error}") from None
+                yield "", value
+            elif value == STDIN:
+                yield from _numbered("standard input", sys.stdin)
+            else:
+                try:
+                    with open(value, encoding="utf-8") as file:
+                        yield from _numbered(value, file)
+                except OSError as error:
+                    raise UsageError(f"{value}: cannot be read as a script ({error.strerror}); name another") from None
+                except UnicodeDecodeError:
+                    raise UsageError(f"{value}: is no text, so no script; name another") from None
 
     return _lines(session, lines(), style)
 
 
-def _lines(session: Session, lines: Iterable[str], style: Style) -> int:
-    """Run each line as a command; a line that fails is told and the next goes on."""
+def _numbered(name: str, lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Each line after the place that an error in it is told with."""
+    for number, line in enumerate(lines, 1):
+        yield f"{name}:{number}: ", line
+
+
+def _lines(session: Session, lines: Iterable[tuple[str, str]], style: Style) -> int:
+    """Run each line as a command; a line that fails is told, with its place, and the next goes on."""
     status = 0
-    for text in lines:
+    for place, text in lines:
         try:
             line = parse_line(text)
-            if line is not None:
-                status = max(status, _answer(session, line.words, style, line.json))
+            if line is None:
+                continue
+            if line.words[0] in LEAVING:
+                break
+            status = max(status, _answer(session, line.words, style, line.json))
         except InspectorError as error:
-            status = max(status, _complain(error))
+            status = max(status, _complain(error, place))
     return status

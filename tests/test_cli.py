@@ -14,6 +14,7 @@ from typing import IO, Any, Protocol
 
 import pytest
 
+import inspector
 from inspector.cli import INTERRUPTED, main, split
 from inspector.errors import UsageError
 from tests.fakes import (
@@ -243,7 +244,8 @@ def test_a_script_with_comments_and_an_error_goes_on(run: Runner, image: list[st
     said = run(*image, "-f", str(script), "-c", "ram")
     assert said.status == 2
     assert said.err.count("\n") == 2
-    assert "nosuch" in said.err
+    assert f"inspector: {script}:4: there is no command 'nosuch'" in said.err
+    assert f"inspector: {script}:5: " in said.err
     assert "a quote is not closed" in said.err
     assert f"{NIP:016x}" in said.out
     assert '"status": "ok"' in said.out
@@ -255,17 +257,44 @@ def test_commands_from_standard_input(run: Runner, image: list[str]) -> None:
     assert [sorted(each)[0] for each in said.objects] == ["cpu", "captured"]
 
 
+def test_a_script_ends_with_quit_and_may_be_standard_input(run: Runner, image: list[str]) -> None:
+    for words in ((), ("-f", "-")):
+        said = run(*image, *words, stdin="regs nip\nquit\nnosuch\n")
+        assert (said.status, said.err) == (0, "")
+        assert f"{NIP:016x}" in said.out
+
+
+@pytest.mark.parametrize("what", ["nowhere", ".", "binary"])
+def test_what_is_no_script_is_told(run: Runner, image: list[str], tmp_path: Path, what: str) -> None:
+    (tmp_path / "binary").write_bytes(b"\x80\xff")
+    said = run(*image, "-f", str(tmp_path / what))
+    assert said.status == 2
+    assert "Errno" not in said.err
+    assert said.err.endswith("; name another\n")
+
+
 def test_operands_from_standard_input_in_order(run: Runner, image: list[str]) -> None:
     said = run(*image, "xlate", "0xc000000000000000", "-", "$nip", "--json", stdin=f"{UNMAPPED}\n\n $nip + 4\n")
     assert said.status == 1
     assert [each["ea"] for each in said.objects] == ["0xc000000000000000", UNMAPPED, f"{NIP + 4:#x}", f"{NIP:#x}"]
 
 
-def test_a_wrong_operand_ends_the_command_after_what_came_before(run: Runner, image: list[str]) -> None:
-    said = run(*image, "xlate", "-", "--json", stdin="0xc000000000000000\n0x10000000000000000\n$nip\n")
+def test_a_wrong_operand_among_words_ends_the_command_after_what_came_before(run: Runner, image: list[str]) -> None:
+    said = run(*image, "xlate", "0xc000000000000000", "0x10000000000000000", "$nip", "--json")
     assert said.status == 2
     assert [each["ea"] for each in said.objects] == ["0xc000000000000000"]
     assert "65 bits" in said.err
+
+
+def test_a_wrong_operand_on_standard_input_is_told_with_its_line_and_the_next_goes_on(
+    run: Runner, image: list[str]
+) -> None:
+    said = run(*image, "xlate", "-", "--json", stdin="0xc000000000000000\n\n0x10000000000000000\n$nip\n")
+    assert said.status == 2
+    assert [each["ea"] for each in said.objects] == ["0xc000000000000000", f"{NIP:#x}"]
+    assert said.err.startswith("inspector: standard input:3: ")
+    assert "65 bits" in said.err
+    assert said.err.count("\n") == 1
 
 
 # -- what needs no target ----------------------------------------------------------------------------------------------
@@ -275,8 +304,27 @@ def test_usage(run: Runner) -> None:
     for words, status in ((("--help",), 0), (("-h",), 0), (("demo", "--help"), 0), ((), 2), (("--json",), 2)):
         said = run(*words)
         assert said.status == status
-        assert said.out.startswith("usage: inspector TARGET")
-        assert max(map(len, said.out.splitlines())) <= 80
+        usage, other = (said.err, said.out) if status else (said.out, said.err)
+        assert usage.startswith("usage: inspector TARGET")
+        assert other == ""
+        assert max(map(len, usage.splitlines())) <= 80
+
+
+def test_the_version(run: Runner) -> None:
+    assert run("--version").out == f"inspector {inspector.__version__}\n"
+
+
+def test_an_option_that_is_not_there(run: Runner) -> None:
+    said = run("--nosuch", "demo", "regs")
+    assert (said.status, said.out) == (2, "")
+    assert "'--nosuch' is not among the options" in said.err
+
+
+def test_scripts_without_a_target(run: Runner) -> None:
+    said = run("-c", "decode pte 0xc00000000000018d --json", "-c", "regs")
+    assert said.status == 2
+    assert said.objects[0]["kind"] == "pte"
+    assert "needs a target" in said.err
 
 
 def test_commands_that_need_no_target(run: Runner) -> None:

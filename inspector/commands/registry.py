@@ -79,12 +79,15 @@ class Session:
     """What commands act on: the guest, and where their operands may come from.
 
     A context manager: leaving it closes the guest, whichever it is by then. ``reopen`` opens the target again by the
-    options that it was first opened with; None where the session was handed a guest that it did not open."""
+    options that it was first opened with; None where the session was handed a guest that it did not open.
+    ``on_wrong_line`` is told of an operand on standard input that is wrong, and of its line's number; where it is None,
+    such an operand ends the command."""
 
     guest: Guest | None = None
     stdin: IO[str] = field(default_factory=lambda: sys.stdin)
     json: bool = False
     reopen: Callable[[], Guest] | None = None
+    on_wrong_line: Callable[[UsageError, int], object] | None = None
 
     def __enter__(self) -> Session:
         return self
@@ -136,11 +139,24 @@ class Session:
         """The values of operands in order, where ``-`` stands for the lines of standard input."""
         for text in texts:
             if text == "-":
-                for line in self.stdin:
-                    if line.strip():
-                        yield self.value(line.strip())
+                yield from self._values_of_lines()
             else:
                 yield self.value(text)
+
+    def _values_of_lines(self) -> Iterator[int]:
+        """The values of standard input's lines. One that is wrong is told to ``on_wrong_line``, and the next goes on:
+        the others were asked about too."""
+        for number, line in enumerate(self.stdin, 1):
+            if not line.strip():
+                continue
+            try:
+                value = self.value(line.strip())
+            except UsageError as error:
+                if self.on_wrong_line is None:
+                    raise
+                self.on_wrong_line(error, number)
+            else:
+                yield value
 
 
 @dataclass(frozen=True, slots=True)
