@@ -15,7 +15,7 @@ from typing import Any
 
 _PUBLIC = {
     "Guest": "inspector.guest",
-    "Process": "inspector.guest",
+    "Process": "inspector.processes",
     "InspectorError": "inspector.errors",
     "MemoryReadError": "inspector.errors",
     "TargetError": "inspector.errors",

@@ -4,59 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from inspector import processes
 from inspector import roots as roots_module
-from inspector.errors import MemoryReadError, NotCaptured, NotRam, NotSupported, UnknownRegister, UsageError
-from inspector.memory.physical import PhysicalMemory, RamMap, Range
+from inspector.errors import (
+    NotSupported,
+    UnknownRegister,
+    UnknownSymbol,
+    UsageError,
+)
+from inspector.memory.physical import PhysicalMemory
+from inspector.processes import Missed, Process
 from inspector.radix import software_walk, walk
 from inspector.radix.address import Context
-from inspector.radix.bits import ENTRY_BYTES, PATE1_GR, PRTB_MASK, PRTS_MASK, RPDB_MASK, table_bytes, tree_bits
+from inspector.radix.bits import PATE1_GR, PRTB_MASK, PRTS_MASK, table_bytes
 from inspector.radix.translation import Access, Translation
 from inspector.roots import Roots
-from inspector.targets.base import TRANSLATION, Registers, RunState, Target
+from inspector.targets.base import TRANSLATION, Registers, RunControl, RunState, Target
 
 if TYPE_CHECKING:
     from inspector.linux.symbols import Symbols
 
-SCAN_BYTES = 1 << 16
-"""A process table is scanned in pieces of this many bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A live entry of a process table. ``pid`` is the radix PID; ``entry`` its two doublewords."""
-
-    pid: int
-    address: int
-    entry: int
-    second: int
-
-    @property
-    def root(self) -> int:
-        """Real address of the root directory."""
-        return self.entry & RPDB_MASK
-
-    @property
-    def bits(self) -> int:
-        """Bits of address space that its tree covers."""
-        return tree_bits(self.entry)
-
-
-@dataclass(slots=True)
-class Missed:
-    """What of a table could not be read: how many bytes in all, and the first of them."""
-
-    length: int = 0
-    first: MemoryReadError | None = None
-
-    def add(self, error: MemoryReadError) -> None:
-        """Count ``error``'s bytes in."""
-        self.length += error.length
-        self.first = self.first or error
+CHANGING = "the guest is running: what this shows may be changing"
 
 
 class Guest:
@@ -261,7 +234,7 @@ class Guest:
         """Say of an answer from a running guest that it may be changing."""
         if not self.memory.changing:
             return answer
-        return replace(answer, notes=(*answer.notes, "the guest is running: what this shows may be changing"))
+        return replace(answer, notes=(*answer.notes, CHANGING))
 
     def compare(
         self,
@@ -295,61 +268,29 @@ class Guest:
 
     def processes(self, missed: Missed | None = None) -> Iterator[Process]:
         """Every live entry of the process table, by PID. Parts that cannot be read are passed over, and told to
-        ``missed``: there may be processes in them."""
-        missed = Missed() if missed is None else missed
+        ``missed``: there may be processes in them. Raises UsageError where no process table is known."""
         base, size = self.process_table()
-        self._not_held(base, base + size, missed)
-        upto = base
-        for first, end in self.memory.within(base, size):
-            begin = max(upto, first // ENTRY_BYTES * ENTRY_BYTES)
-            upto = -(-end // ENTRY_BYTES) * ENTRY_BYTES
-            for start in range(begin, upto, SCAN_BYTES):
-                length = min(SCAN_BYTES, upto - start)
-                try:
-                    piece = self.memory.read(start, length)
-                except MemoryReadError:
-                    yield from self._readable_entries(base, start, length, missed)
-                    continue
-                if piece.count(0) != length:
-                    yield from _entries(piece, base, start)
-                self.progress("scanning the process table", start + length - base, size)
-
-    def _not_held(self, start: int, end: int, missed: Missed) -> None:
-        """Tell ``missed`` what of a table is not RAM, or not in a snapshot: nothing tries to read it."""
-        zeros = RamMap(Range(*each) for each in self.memory.zeros)
-        for low, high in sorted((*self.memory.within(start, end - start), *zeros.within(start, end - start))):
-            self._gap(start, low, missed)
-            start = max(start, high)
-        self._gap(start, end, missed)
-
-    def _gap(self, start: int, end: int, missed: Missed) -> None:
-        if start < end:
-            kind = NotCaptured if self.memory.ram.covers(start, 1) else NotRam
-            missed.add(kind(start, end - start))
-
-    def _readable_entries(self, base: int, start: int, length: int, missed: Missed) -> Iterator[Process]:
-        """The same where not all of a piece can be read, as in a snapshot: page by page."""
-        for at in range(start, start + length, 4096):
-            try:
-                piece = self.memory.read(at, min(4096, start + length - at))
-            except MemoryReadError as error:
-                missed.add(error)
-                continue
-            yield from _entries(piece, base, at)
+        yield from processes.scan(self.memory, base, size, missed, self.progress)
 
     # -- running and operands ---------------------------------------------------------------------------------------
 
     def resume(self) -> None:
         """Let the guest run, its roots found first: a running guest's registers cannot be read. Raises NotSupported
         where it cannot run."""
-        control = self.target.control
-        if control is None:
-            raise NotSupported(
-                f"{self.target.name} is recorded and cannot run; for a guest that can, open gdb:HOST:PORT"
-            )
+        control = self.control
         if not self.running:
             _ = self.roots
             control.resume()
+
+    @property
+    def control(self) -> RunControl:
+        """How the guest is made to run and to stop. Raises NotSupported for one that is recorded."""
+        control = self.target.control
+        if control is None:
+            raise NotSupported(
+                f"{self.target.name} is recorded and cannot run or stop; for a guest that can, open gdb:HOST:PORT"
+            )
+        return control
 
     @property
     def running(self) -> bool:
@@ -362,17 +303,6 @@ class Guest:
 
     def symbol_value(self, name: str) -> int:
         """The address of a symbol, for operands. Raises UnknownSymbol."""
-        from inspector.errors import UnknownSymbol
-
         if self.symbols is None:
             raise UnknownSymbol(name, None)
         return self.symbols.address(name)
-
-
-def _entries(piece: bytes, base: int, start: int) -> Iterator[Process]:
-    """The live entries among the bytes at real address ``start`` of the process table at ``base``."""
-    for at in range(0, len(piece), ENTRY_BYTES):
-        entry = piece[at : at + ENTRY_BYTES]
-        first, second = int.from_bytes(entry[:8], "big"), int.from_bytes(entry[8:], "big")
-        if first or second:
-            yield Process((start + at - base) // ENTRY_BYTES, start + at, first, second)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from inspector.commands.registry import Answered, Command, Example, Parser, Session, no_arguments
-from inspector.errors import NotSupported, UsageError
+from inspector.errors import UsageError
 from inspector.guest import Guest
-from inspector.targets.base import RunControl
 
 LONGEST = 24 * 3600.0
 """Seconds that 'continue --for' waits at most."""
@@ -42,16 +41,6 @@ class Console(Answered):
     output: str
 
 
-def control_of(guest: Guest) -> RunControl:
-    """How the guest is made to run. Raises NotSupported for one that cannot."""
-    control = guest.target.control
-    if control is None:
-        raise NotSupported(
-            f"{guest.target.name} is recorded and cannot run or stop; for a guest that can, open gdb:HOST:PORT"
-        )
-    return control
-
-
 def _now(guest: Guest, happened: str) -> Went:
     nip = msr = None
     if not guest.running:
@@ -76,7 +65,7 @@ def _seconds(text: str | None) -> float | None:
 def _continue(session: Session, arguments: Namespace) -> Iterator[Went]:
     guest = session.at
     seconds = _seconds(arguments.seconds)
-    control = control_of(guest)
+    control = guest.control
     guest.resume()
     if seconds is None:
         yield _now(guest, "the guest runs")
@@ -94,7 +83,7 @@ def _continue(session: Session, arguments: Namespace) -> Iterator[Went]:
 
 def _interrupt(session: Session, _arguments: Namespace) -> Iterator[Went]:
     guest = session.at
-    control = control_of(guest)
+    control = guest.control
     if not guest.running:
         yield _now(guest, "it was stopped already")
         return
@@ -107,7 +96,7 @@ def _stepi(session: Session, arguments: Namespace) -> Iterator[Went]:
     count = 1 if arguments.count is None else session.value(arguments.count)
     if not 0 < count <= MOST_STEPS:
         raise UsageError(f"{count} is not a number of steps; give 1 to {MOST_STEPS}")
-    control = control_of(guest)
+    control = guest.control
     if guest.running:
         raise UsageError("the guest is running, and only one that is stopped can step; 'interrupt' stops it")
     for done in range(count):
@@ -122,7 +111,7 @@ def _gdb(session: Session, arguments: Namespace) -> Iterator[Console]:
     command = " ".join(arguments.command)
     if not command:
         raise UsageError("gdb wants a command of gdb's after it, as in: gdb info threads")
-    yield Console(command, control_of(guest).console(command))
+    yield Console(command, guest.control.console(command))
 
 
 def _continue_arguments(parser: Parser) -> None:

@@ -12,8 +12,9 @@ from inspector.commands.notes import Note, if_changing
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
 from inspector.commands.tables import RootsFound, Unlisted, current_pids, unlisted
 from inspector.errors import MemoryReadError, UsageError
-from inspector.guest import Guest, Missed, Process
+from inspector.guest import Guest
 from inspector.mappings.runs import Run, coalesce, run_of
+from inspector.processes import Missed, Process
 from inspector.radix.bits import ENTRY_BYTES, QUADRANT_SHIFT
 from inspector.radix.tree import Found, Leaf, Oddity, walk_tree
 

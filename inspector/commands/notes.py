@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from inspector.commands.registry import Answered
-from inspector.guest import Guest
-
-CHANGING = "the guest is running: what this shows may be changing"
+from inspector.guest import CHANGING, Guest
 
 
 @dataclass(frozen=True, slots=True)

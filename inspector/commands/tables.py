@@ -10,7 +10,8 @@ from typing import ClassVar
 from inspector.commands.notes import Note, if_changing
 from inspector.commands.registry import Answered, Command, Example, Session, no_arguments
 from inspector.errors import MemoryReadError
-from inspector.guest import Guest, Missed, Process
+from inspector.guest import Guest
+from inspector.processes import Missed, Process
 from inspector.radix.bits import ENTRY_BYTES, PRTB_MASK, PTCR_PATB, PTCR_PATS, table_bytes
 from inspector.radix.descriptors import PATE0, PATE1, PROCESS_TABLE, PRTE0, PTCR
 from inspector.radix.fields import Decoded, Format

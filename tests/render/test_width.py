@@ -16,9 +16,9 @@ from inspector.commands.registers import Cpu, CpuList, RegisterFile, RegisterGro
 from inspector.commands.registry import Result
 from inspector.commands.tables import LiveEntry, ProcessTable, RootsFound, Word
 from inspector.doctor import Finding
-from inspector.guest import Process
 from inspector.mappings.runs import Run
 from inspector.memory.physical import Range
+from inspector.processes import Process
 from inspector.radix.descriptors import PATE0
 from inspector.render import show
 from inspector.render.style import Style, counted, safe, short_size, size_text

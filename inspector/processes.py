@@ -1,0 +1,108 @@
+"""The live entries of a process table: which address spaces there are, however much the table claims to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inspector.errors import MemoryReadError, NotCaptured, NotRam
+from inspector.memory.physical import PhysicalMemory, RamMap, Range
+from inspector.radix.bits import ENTRY_BYTES, RPDB_MASK, tree_bits
+
+if TYPE_CHECKING:
+    from inspector.roots import Progress
+
+SCAN_BYTES = 1 << 16
+"""A process table is scanned in pieces of this many bytes."""
+PAGE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A live entry of a process table. ``pid`` is the radix PID; ``entry`` its two doublewords."""
+
+    pid: int
+    address: int
+    entry: int
+    second: int
+
+    @property
+    def root(self) -> int:
+        """Real address of the root directory."""
+        return self.entry & RPDB_MASK
+
+    @property
+    def bits(self) -> int:
+        """Bits of address space that its tree covers."""
+        return tree_bits(self.entry)
+
+
+@dataclass(slots=True)
+class Missed:
+    """What of a table could not be read: how many bytes in all, and the first of them."""
+
+    length: int = 0
+    first: MemoryReadError | None = None
+
+    def add(self, error: MemoryReadError) -> None:
+        """Count ``error``'s bytes in."""
+        self.length += error.length
+        self.first = self.first or error
+
+
+def scan(memory: PhysicalMemory, base: int, size: int, missed: Missed | None, progress: Progress) -> Iterator[Process]:
+    """The live entries of the process table of ``size`` bytes at real address ``base``, by PID.
+
+    What cannot be read is passed over and told to ``missed``. Raises TargetError where the target is gone."""
+    missed = Missed() if missed is None else missed
+    _not_held(memory, base, base + size, missed)
+    upto = base
+    for first, end in memory.within(base, size):
+        begin = max(upto, first // ENTRY_BYTES * ENTRY_BYTES)
+        upto = -(-end // ENTRY_BYTES) * ENTRY_BYTES
+        for start in range(begin, upto, SCAN_BYTES):
+            length = min(SCAN_BYTES, upto - start)
+            try:
+                piece = memory.read(start, length)
+            except MemoryReadError:
+                yield from _readable(memory, base, start, length, missed)
+                continue
+            if piece.count(0) != length:
+                yield from _entries(piece, base, start)
+            progress("scanning the process table", start + length - base, size)
+
+
+def _not_held(memory: PhysicalMemory, start: int, end: int, missed: Missed) -> None:
+    """Tell ``missed`` what of a table is not RAM, or not in a snapshot: nothing tries to read it."""
+
+    def gap(low: int, high: int) -> None:
+        if low < high:
+            kind = NotCaptured if memory.ram.covers(low, 1) else NotRam
+            missed.add(kind(low, high - low))
+
+    zeros = RamMap(Range(*each) for each in memory.zeros)
+    for low, high in sorted((*memory.within(start, end - start), *zeros.within(start, end - start))):
+        gap(start, low)
+        start = max(start, high)
+    gap(start, end)
+
+
+def _readable(memory: PhysicalMemory, base: int, start: int, length: int, missed: Missed) -> Iterator[Process]:
+    """The same where not all of a piece can be read, as in a snapshot: page by page."""
+    for at in range(start, start + length, PAGE):
+        try:
+            piece = memory.read(at, min(PAGE, start + length - at))
+        except MemoryReadError as error:
+            missed.add(error)
+            continue
+        yield from _entries(piece, base, at)
+
+
+def _entries(piece: bytes, base: int, start: int) -> Iterator[Process]:
+    """The live entries among the bytes at real address ``start`` of the process table at ``base``."""
+    for at in range(0, len(piece), ENTRY_BYTES):
+        entry = piece[at : at + ENTRY_BYTES]
+        first, second = int.from_bytes(entry[:8], "big"), int.from_bytes(entry[8:], "big")
+        if first or second:
+            yield Process((start + at - base) // ENTRY_BYTES, start + at, first, second)
