@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from inspector.gdbmi.reading import READ
+
 REFUSE_ALL = "mem 0xfffffffffffffff0 0xfffffffffffffff8 wo"
 """A region nobody reads. As soon as one region exists, gdb refuses every address outside the regions
 (``mem inaccessible-by-default``; gdb/memattr.c), and this one may not be read either."""
@@ -22,7 +24,7 @@ FOUND_STOPPED = "inspector_found_stopped"
 """gdb convenience variable: 1 where the guest was stopped when it was found."""
 
 GUARD = "inspector_guard"
-"""gdb convenience variable: 1 where :data:`LEAVE` is in place."""
+"""gdb convenience variable: 1 where :data:`LEAVE` is in place, and with it all that needs a gdb with Python."""
 
 LEAVE = f"""
 import gdb, os
@@ -76,6 +78,7 @@ SETTINGS: tuple[str, ...] = (
     "set mi-async on",
     "set endian big",
     f"set ${FOUND_STOPPED} = 0",
+    f"python exec({READ!r})",
     f"python exec({LEAVE!r})",
 )
 """Given before anything else; one that an older gdb does not know only makes it say so. The byte order is

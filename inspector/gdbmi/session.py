@@ -8,23 +8,17 @@ gdb's nor a mistake here can read a device.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from inspector.errors import ConnectError, ProtocolError, ReplyTimeout, TargetLost, ToolMissing
-from inspector.gdbmi import launch, preflight
+from inspector.gdbmi import launch, preflight, reading
 from inspector.gdbmi.endpoint import Endpoint
 from inspector.gdbmi.monitor import parse_mtree
-from inspector.gdbmi.records import MiError, Reply, memory_contents, quote
+from inspector.gdbmi.records import MiError, Reply, quote
 from inspector.gdbmi.transport import Transport
 from inspector.memory.physical import Clock, RamMap
-
-INLINE_BYTES = 2048
-"""Up to here a read comes as hex in its record; beyond, gdb writes raw bytes to a file in memory (``dump binary
-memory``), which costs more to begin and less a byte: 15 MB/s against 11."""
-
-BULK_BYTES = 256 * 1024
-"""Bytes of one ``dump``; two are under way at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +45,7 @@ class GdbSession:
         self.register_numbers: dict[str, int] = {}
         self.gdb_version = ""
         self.guarded = False
-        """Whether gdb lets the guest go by itself, should this program be killed."""
+        """Whether gdb lets the guest go by itself, should this program be killed; so does one that has Python."""
         self.attached = False
         self.ready = False
         """Whether reads are physical and gdb's regions hold the RAM map of this stop."""
@@ -177,42 +171,18 @@ class GdbSession:
 
     def read(self, address: int, length: int) -> bytes | None:
         """``length`` bytes of RAM at real address ``address``, or None where gdb or the stub refused."""
+        return self.read_runs([(address, length)])[0]
+
+    def read_runs(self, runs: Sequence[tuple[int, int]]) -> list[bytes | None]:
+        """The same for many (address, length), sent ahead of each other."""
         if not self.ready:
             self.make_ready()
-        if not self.ram.covers(address, length):
-            return None  # gdb would refuse too, but 13.1 never ends -data-read-memory-bytes between two regions
-        transport = self.transport
-        if length > INLINE_BYTES:
-            return self._read_bulk(address, length)
-        text = f"-data-read-memory-bytes {address} {length}"
-        reply = transport.finish(transport.submit(text), text, quick=True)
-        found = memory_contents(reply.line, length)
-        if found is None:
-            if reply.result == b"error":
-                self._refused(text, reply)
-            else:
-                reply.payload()  # says so where the record itself is not whole
-        return found
-
-    def _read_bulk(self, address: int, length: int) -> bytes | None:
-        """The same through files in memory beside the records; gdb fills one while the other is taken."""
-        transport = self.transport
-        pieces = [(at, min(BULK_BYTES, address + length - at)) for at in range(address, address + length, BULK_BYTES)]
-        texts = [
-            _console(f"dump binary memory {transport.scratch_paths[number % 2]} {at} {at + count}")
-            for number, (at, count) in enumerate(pieces)
-        ]
-        ahead = [transport.submit(text) for text in texts[:2]]
-        taken: list[bytes] = []
-        for number, (_, count) in enumerate(pieces):
-            reply = transport.finish(ahead[number], texts[number])
-            if reply.result == b"error":
-                self._refused(texts[number], reply)
-                return None
-            taken.append(transport.scratch(number % 2, count))
-            if number + 2 < len(texts):
-                ahead.append(transport.submit(texts[number + 2]))
-        return b"".join(taken)
+        # gdb would refuse what is not RAM too, but 13.1 never ends -data-read-memory-bytes between two regions
+        held = [run for run in runs if self.ram.covers(*run)]
+        if len(held) == len(runs):
+            return reading.read_runs(self.transport, runs, self.guarded)
+        found = iter(reading.read_runs(self.transport, held, self.guarded))
+        return [next(found) if self.ram.covers(*run) else None for run in runs]
 
     # leaving
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from inspector.errors import Unreadable
+from collections.abc import Sequence
+
+from inspector.errors import MemoryReadError, Unreadable
 from inspector.gdbmi.session import GdbSession
 
 
@@ -13,6 +15,8 @@ class GdbMemory:
     gdb's own memory regions refuse whatever is not RAM, below the guard that every reader has above it."""
 
     cheap = False
+    gap = 2048
+    """A command more costs about as much as so many bytes."""
 
     def __init__(self, session: GdbSession) -> None:
         self.session = session
@@ -26,11 +30,21 @@ class GdbMemory:
         """``length`` bytes at real address ``address``.
 
         Raises Unreadable where the guest runs or gdb refuses, TargetLost, ReplyTimeout."""
-        if self.session.clock.running:
-            raise Unreadable(address, length, "the guest is running; 'interrupt' it first, or open it with --ram FILE")
-        if length == 0:
+        if length == 0 and not self.session.clock.running:
             return b""
-        found = self.session.read(address, length)
-        if found is None:
-            raise Unreadable(address, length, "gdb refused; 'ram' lists what may be read")
+        found = self.read_runs([(address, length)])[0]
+        if isinstance(found, MemoryReadError):
+            raise found
         return found
+
+    def read_runs(self, runs: Sequence[tuple[int, int]]) -> list[bytes | MemoryReadError]:
+        """Many (address, length) at once, each its bytes or why not. Raises TargetLost, ReplyTimeout."""
+        if self.session.clock.running:
+            return [
+                Unreadable(*run, "the guest is running; 'interrupt' it first, or open it with --ram FILE")
+                for run in runs
+            ]
+        return [
+            Unreadable(*run, "gdb refused; 'ram' lists what may be read") if found is None else found
+            for run, found in zip(runs, self.session.read_runs(runs), strict=True)
+        ]

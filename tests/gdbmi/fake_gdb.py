@@ -44,7 +44,9 @@ def main() -> None:
             rule = answer(rules, token, command)
             time.sleep(rule.get("delay", 0))
             if "scratch" in rule:
-                with open(command.split('"')[1].split()[3], "wb") as scratch:
+                named = re.search(r"/proc/self/fd/\d+", command)
+                assert named is not None
+                with open(named[0], "wb") as scratch:
                     scratch.write(bytes.fromhex(rule["scratch"]))
             said = rule.get("say", DONE).replace("TOKEN", token).encode("latin-1")
             for piece in [said[at : at + 1] for at in range(len(said))] if rule.get("pieces") else [said]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 from inspector.errors import ConnectError, NotSupported, ProtocolError, TargetLost, ToolMissing, UsageError
 from inspector.gdbmi import launch
 from inspector.gdbmi.endpoint import Endpoint
+from inspector.gdbmi.reading import PIECE_BYTES
 from inspector.gdbmi.run import GuestControl
-from inspector.gdbmi.session import BULK_BYTES, GdbSession, attach
+from inspector.gdbmi.session import GdbSession, attach
 from inspector.memory.physical import Clock
 from tests.gdbmi.fakes import MTREE, FakeGdb, FakeStub, attach_rules, memory_record, record, target_text
 
@@ -137,26 +139,82 @@ def test_small_reads_are_one_record_and_refusals_are_none(tmp_path: Path) -> Non
             session.read(16384, 8)
 
 
+def reading(*runs: tuple[int, int]) -> str:
+    """A pattern of the command that reads these runs."""
+    return r"inspector_read\('/proc/self/fd/\d+'" + "".join(rf",\({at},{length}\)" for at, length in runs) + r"\)"
+
+
 def test_bulk_reads_are_pieced_together(tmp_path: Path) -> None:
     tail = 5000
     with session_with(
         tmp_path,
-        {"match": rf"dump binary memory \S+ 65536 {65536 + BULK_BYTES}\b", "scratch": "11" * BULK_BYTES},
-        {"match": r"dump binary memory", "scratch": "22" * tail},
+        {"match": reading((65536, PIECE_BYTES)), "scratch": "11" * PIECE_BYTES},
+        {"match": reading((65536 + PIECE_BYTES, tail)), "scratch": "22" * tail},
     ) as (_, session):
-        assert session.read(65536, BULK_BYTES + tail) == b"\x11" * BULK_BYTES + b"\x22" * tail
+        assert session.read(65536, PIECE_BYTES + tail) == b"\x11" * PIECE_BYTES + b"\x22" * tail
 
 
 def test_a_bulk_read_refused_in_the_middle_is_none_and_the_next_is_right(tmp_path: Path) -> None:
     refused = record('error,msg="Cannot access memory at address 0x1"')
     with session_with(
         tmp_path,
-        {"match": rf"dump binary memory \S+ {BULK_BYTES} ", "say": refused, "once": True},
-        {"match": rf"dump binary memory \S+ \d+ {3 * BULK_BYTES}\b", "scratch": "33" * BULK_BYTES},
-        {"match": r"dump binary memory", "scratch": "44" * BULK_BYTES},
+        {"match": reading((PIECE_BYTES, PIECE_BYTES)), "say": refused, "once": True},
+        {"match": reading((2 * PIECE_BYTES, PIECE_BYTES)), "scratch": "33" * PIECE_BYTES},
+        {"match": "inspector_read", "scratch": "44" * PIECE_BYTES},
     ) as (_, session):
-        assert session.read(0, 3 * BULK_BYTES) is None
-        assert session.read(BULK_BYTES, 2 * BULK_BYTES) == b"\x44" * BULK_BYTES + b"\x33" * BULK_BYTES
+        assert session.read(0, 3 * PIECE_BYTES) is None
+        assert session.read(PIECE_BYTES, 2 * PIECE_BYTES) == b"\x44" * PIECE_BYTES + b"\x33" * PIECE_BYTES
+
+
+def test_many_runs_are_one_command_and_a_refused_one_takes_no_other_along(tmp_path: Path) -> None:
+    with session_with(
+        tmp_path,
+        {
+            "match": reading((0, 8), (4096, 4), (8192, 4)),
+            "scratch": "11" * 8 + "33" * 4,
+            "say": '~"1\\n"\n' + record("done"),
+        },
+    ) as (gdb, session):
+        told = len(gdb.commands)
+        runs = [(0, 8), (0x1000_0000, 8), (4096, 4), (8192, 4), (8192, 0)]
+        assert session.read_runs(runs) == [b"\x11" * 8, None, None, b"\x33" * 4, b""]
+        assert len(gdb.commands) == told + 1
+        assert session.read_runs([]) == []
+
+
+def test_runs_are_shared_out_to_commands_that_fit_a_line(tmp_path: Path) -> None:
+    runs = [(at * 4096, 2048) for at in range(600)]
+    with session_with(tmp_path, {"match": "inspector_read", "scratch": "55" * PIECE_BYTES}) as (gdb, session):
+        told = len(gdb.commands)
+        assert session.read_runs(runs) == [b"\x55" * 2048] * 600
+        sent = gdb.commands[told:]
+        asked = [(int(at), int(size)) for line in sent for at, size in re.findall(r"\((\d+),(\d+)\)", line)]
+        assert asked == runs
+        assert max(map(len, sent)) < 4000
+        assert len(sent) < 12
+
+
+def test_what_is_no_list_of_numbers_or_too_short_is_said(tmp_path: Path) -> None:
+    with session_with(
+        tmp_path,
+        {"match": reading((0, 8), (4096, 4)), "say": '~"surprise\\n"\n' + record("done")},
+        {"match": "inspector_read", "scratch": "11" * 11},
+    ) as (_, session):
+        with pytest.raises(ProtocolError, match="again"):
+            session.read_runs([(0, 8), (4096, 4)])
+        with pytest.raises(ProtocolError, match="fewer bytes"):
+            session.read_runs([(0, 8), (8192, 4)])
+
+
+def test_a_gdb_without_python_reads_in_records(tmp_path: Path) -> None:
+    with session_with(
+        tmp_path,
+        {"match": "inspector_guard", "say": record('done,value="void"')},
+        {"match": "memory-bytes 4096 4096$", "say": memory_record(4096, b"ab" * 2048)},
+        {"match": "memory-bytes 0 8$", "say": memory_record(0, b"abcdefgh")},
+    ) as (_, session):
+        assert not session.guarded
+        assert session.read_runs([(0, 8), (4096, 4096)]) == [b"abcdefgh", b"ab" * 2048]
 
 
 def test_running_makes_reads_virtual_and_impossible_until_it_stops(tmp_path: Path) -> None:
