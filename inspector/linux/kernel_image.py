@@ -10,30 +10,14 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import BinaryIO, Literal, NoReturn
 
 from inspector.errors import FormatError, WrongArchitecture
+from inspector.memory.elf import EM_PPC64, MACHINES
 
 ByteOrder = Literal["little", "big"]
 
-EM_PPC64 = 21
-MACHINES: Mapping[int, str] = MappingProxyType(
-    {
-        3: "32-bit x86",
-        8: "MIPS",
-        20: "32-bit PowerPC",
-        22: "S/390",
-        40: "32-bit Arm",
-        43: "SPARC",
-        62: "x86-64",
-        183: "64-bit Arm",
-        243: "RISC-V",
-        258: "LoongArch",
-    }
-)
 MOST_SECTIONS = 4096
 LARGEST_TABLE = 1 << 28
 """Bytes of a symbol or string table: 40 times what Debian's kernel has."""
@@ -112,7 +96,7 @@ class _Reader:
         self.prefix = "<" if order == "little" else ">"
         kind, machine = self.unpack("HH", head, 16)
         if machine != EM_PPC64 or head[4] != 2:
-            raise WrongArchitecture(self.path, MACHINES.get(machine, f"ELF machine {machine}"))
+            raise WrongArchitecture(self.path, MACHINES.get(machine, f"machine number {machine}"))
         if kind not in (ET_EXEC, ET_DYN):
             what = {1: "a module or other object", 4: "a core or snapshot"}.get(kind, f"an ELF file of type {kind}")
             raise FormatError(self.path, f"is {what}, not a linked kernel; {GIVE}")

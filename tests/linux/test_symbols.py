@@ -273,10 +273,10 @@ def test_what_is_no_kernel_is_told_in_one_sentence(tmp_path: Path, content: byte
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        (kernel(machine=62), "x86-64"),
-        (kernel(machine=183), "64-bit Arm"),
-        (kernel(machine=20, elf_class=1, order=">"), "32-bit PowerPC"),
-        (kernel(machine=4242), "ELF machine 4242"),
+        (kernel(machine=62), "an x86-64 machine"),
+        (kernel(machine=183), "an AArch64 machine"),
+        (kernel(machine=20, elf_class=1, order=">"), "a 32-bit PowerPC machine"),
+        (kernel(machine=4242), "machine number 4242"),
     ],
 )
 def test_another_machine(tmp_path: Path, content: bytes, found: str) -> None:
