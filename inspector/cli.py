@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from inspector import __version__
 from inspector.commands.line import parse_line
 from inspector.commands.registry import HELP, MODULES, WITHOUT_GUEST, Session, command, run
-from inspector.errors import InspectorError, UsageError
+from inspector.errors import InspectorError, UnknownRegister, UnknownSymbol, UsageError
 from inspector.guest import Guest
 from inspector.opening import DEMO, open_target
 from inspector.render.style import Style, safe
@@ -187,6 +187,10 @@ def _open(words: Words) -> Guest:
     def number(name: str, text: str) -> int:
         try:
             return operands.evaluate(text, operands.NUMBERS_ONLY)
+        except (UnknownRegister, UnknownSymbol) as error:
+            raise UsageError(
+                f"{name} is read before the target is open, so {error.name!r} has no value yet; give a number"
+            ) from None
         except UsageError as error:
             raise UsageError(f"{name}: {error}") from None
 

@@ -125,6 +125,7 @@ WRONG_WORDS = [
     ((), "cpu 9", "there is no vCPU 9"),
     (("--cpu", "9"), "cpu", "there is no vCPU 9"),
     (("--cpu", "zero"), "cpu", "--cpu"),
+    (("--process-table", "$r3"), "roots", "before the target is open"),
     (("--set", "nosuch=1"), "regs", "nosuch"),
     (("--set", "pid"), "regs", "REG=VALUE"),
     (("--set", "pid=4+"), "regs", "--set pid"),
