@@ -32,12 +32,12 @@ class Options:
 
 
 def open_target(
-    target: str | Sequence[str],
+    target: str | os.PathLike[str] | Sequence[str],
     *,
-    regs: str | None = None,
-    ram: str | None = None,
+    regs: str | os.PathLike[str] | None = None,
+    ram: str | os.PathLike[str] | None = None,
     process_table: int | None = None,
-    vmlinux: str | None = None,
+    vmlinux: str | os.PathLike[str] | None = None,
     overrides: Mapping[str, int] | None = None,
     cpu: int | None = None,
     progress: Progress | None = None,
@@ -51,14 +51,14 @@ def open_target(
     for name in overrides or {}:
         if canonical(name) not in REGISTERS:
             raise UsageError(f"there is no register {name!r} to set; 'regs' lists those there are")
-    names = [target] if isinstance(target, str) else list(target)
-    opened = _open(names, regs, ram)
+    names = [os.fspath(target)] if isinstance(target, str | os.PathLike) else list(target)
+    opened = _open(names, regs and os.fspath(regs), ram and os.fspath(ram))
     try:
         symbols = None
         if vmlinux:
             from inspector.linux.symbols import Symbols
 
-            symbols = Symbols.open(vmlinux)
+            symbols = Symbols.open(os.fspath(vmlinux))
         return Guest(
             opened,
             symbols=symbols,

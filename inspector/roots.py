@@ -162,7 +162,7 @@ def find(evidence: Evidence) -> Roots:
             before = _nothing_registered()
         if before:
             break
-    return replace(before or _unfound(), attempts=tuple(attempts))
+    return replace(before or _unfound(evidence), attempts=tuple(attempts))
 
 
 def kept(evidence: Evidence, before: Roots) -> Roots | None:
@@ -191,12 +191,13 @@ def _table_words(value: int) -> str:
     return f"process table at {value & PRTB_MASK:#x}, {size // ENTRY_BYTES} entries"
 
 
-def _unfound() -> Roots:
+def _unfound(evidence: Evidence) -> Roots:
+    if any(context.lpcr is not None and context.lpcr & LPCR_HR for context, _ in evidence.contexts):
+        why = "the guest says that it uses radix (LPCR[HR]), but its process table was not found"
+    else:
+        why = "no process table was found, and no register is known that says whether this guest uses radix"
     return Roots(
-        True,
-        "not-found",
-        "the guest says that it uses radix, but its process table was not found; give it with --process-table VALUE, "
-        "or the kernel image with --vmlinux FILE",
+        True, "not-found", f"{why}; give it with --process-table VALUE, or the kernel image with --vmlinux FILE"
     )
 
 

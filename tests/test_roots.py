@@ -142,8 +142,17 @@ def test_a_slow_source_is_not_searched_byte_by_byte() -> None:
     target.source.put_word(PROCESS_TABLE_AT, 0)
     found = guest(target)
     assert found.roots.state == "not-found"
+    assert found.roots.explanation.startswith("the guest says that it uses radix")
     assert "--process-table" in found.roots.explanation
     assert len(target.source.asked) <= target.ram.total // SLOW_SEARCH_STEP + 8
+
+
+def test_a_guest_of_no_registers_says_nothing_of_radix() -> None:
+    target = linux_target(registered=None)
+    target.source.put_word(PROCESS_TABLE_AT, 0)
+    for cpu in target.cpus:
+        target.set(cpu, lpcr=None, msr=None)
+    assert "no register is known that says whether" in guest(target).roots.explanation
 
 
 def test_nothing_outside_ram_is_searched() -> None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from inspector import operands
+from inspector.commands.notes import Note
 from inspector.commands.registry import Command, Example, Parser, Session
+from inspector.errors import UsageError
 from inspector.snapshot.write import Summary
 
 
@@ -27,15 +29,29 @@ class Recorded:
         return self.summary.unreadable == 0
 
 
-def _record(session: Session, arguments: Namespace) -> Iterator[Recorded]:
+def _record(session: Session, arguments: Namespace) -> Iterator[Recorded | Note]:
     from inspector.recording import recording_of
     from inspector.snapshot.write import write_snapshot
 
     guest = session.at
-    also = [operands.parse_range(text, session) for text in arguments.also]
+    also = [_also(session, text) for text in arguments.also]
     recording = recording_of(guest, everything=arguments.everything, also=also)
     summary = write_snapshot(arguments.file, recording, force=arguments.force)
     yield Recorded(summary, guest.memory.ram.total, guest.running)
+    for address, size in also:
+        held = sum(end - start for start, end in guest.memory.ram.within(address, size))
+        if held < size:
+            yield Note(f"of --also {address:#x}:{size:#x} only {held:#x} bytes are RAM; the others were not read")
+    if guest.roots.state == "radix" and recording.vmcoreinfo is None:
+        yield Note("no VMCOREINFO is in it, which drgn and crash need; it is found with --vmlinux FILE")
+
+
+def _also(session: Session, text: str) -> tuple[int, int]:
+    """The address and size of a part of RAM. Raises UsageError where none of it is RAM."""
+    address, size = operands.parse_range(text, session)
+    if not any(session.at.memory.ram.within(address, size)):
+        raise UsageError(f"--also {text}: none of this is RAM, and nothing else is read; 'ram' lists what is")
+    return address, size
 
 
 def _arguments(parser: Parser) -> None:
@@ -55,7 +71,8 @@ COMMANDS = (
             Example("record guest.core.gz --force", "the tables and registers, a few KiB"),
             Example("record code.core.gz --also 0x0:64K --force", "and the first 64 KiB of RAM"),
         ),
-        "The file is an ordinary ELF core that readelf, gdb, drgn and crash open. It holds the page tables and every "
-        "register of every vCPU; with --everything all of RAM.",
+        "The file is an ordinary ELF core that readelf and gdb open, and drgn and crash where --vmlinux FILE gave it "
+        "the kernel's VMCOREINFO. It holds the page tables and every register of every vCPU; with --everything all "
+        "of RAM.",
     ),
 )
