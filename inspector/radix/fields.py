@@ -72,7 +72,7 @@ class Field:
             return self.show(raw)
         if self.width == 1:
             return "set" if raw else "clear"
-        return str(raw) if raw < 10 else f"{raw:#x}"
+        return number_text(raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +183,27 @@ def flag(name: str, bit: int, meaning: str, isa: str = "", linux: str = "", on: 
     return Field(name, bit, 1, meaning, isa, MappingProxyType(values), linux)
 
 
-def size_text(size: int) -> str:
-    """A size in bytes in the largest binary unit that divides it: "256 bytes", "64 KiB"."""
-    for power, unit in ((60, "EiB"), (50, "PiB"), (40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
+UNITS: tuple[tuple[int, str], ...] = ((60, "EiB"), (50, "PiB"), (40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB"))
+"""log2 of the binary units of bytes, the largest first."""
+
+
+def in_largest_unit(size: int) -> tuple[int, str]:
+    """A size in bytes in the largest binary unit that divides it, and that unit; "" for bytes."""
+    for power, unit in UNITS:
         if size and size % (1 << power) == 0:
-            return f"{size >> power} {unit}"
-    return f"{size} bytes"
+            return size >> power, unit
+    return size, ""
+
+
+def size_text(size: int) -> str:
+    """A size in bytes in the largest binary unit that divides it, in words: "256 bytes", "64 KiB"."""
+    count, unit = in_largest_unit(size)
+    return f"{count} {unit or 'bytes'}"
+
+
+def number_text(value: int) -> str:
+    """A field's value as a number: hexadecimal from 10 on."""
+    return str(value) if value < 10 else f"{value:#x}"
 
 
 def entries_text(log2: int, entry_bytes: int) -> str:

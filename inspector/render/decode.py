@@ -8,7 +8,7 @@ from typing import Any
 from inspector.commands.decode import DecodedValue, Kinds, Rmmu
 from inspector.radix.geometry import ROOT_LEVEL, decode_ap
 from inspector.render import fields
-from inspector.render.style import Style, hexadecimal, size_text
+from inspector.render.style import Style, compact_size, hexadecimal
 
 
 def text(result: DecodedValue | Kinds | Rmmu, style: Style) -> Iterator[str]:
@@ -49,12 +49,12 @@ def _rmmu(result: Rmmu, style: Style) -> Iterator[str]:
     yield style("head", "geometries: index bits of each level, from the root down")
     for geometry in result.info.geometries:
         levels = " ".join(f"{geometry.level_bits[level]:>2}" for level in range(ROOT_LEVEL, -1, -1))
-        covered = " ".join(f"{size_text(1 << geometry.shift(level)):>4}" for level in range(ROOT_LEVEL, -1, -1))
+        covered = " ".join(f"{compact_size(1 << geometry.shift(level)):>4}" for level in range(ROOT_LEVEL, -1, -1))
         yield f"  page shift {geometry.page_shift:>2}  levels {levels}  an entry covers {covered}"
     yield style("head", "page sizes: how tlbie encodes them (AP)")
     for word in result.info.ap_encodings:
         size = decode_ap(word)
-        told = f"{size_text(1 << size.shift):>4}  shift {size.shift:<2}  AP {size.ap}"
+        told = f"{compact_size(1 << size.shift):>4}  shift {size.shift:<2}  AP {size.ap}"
         yield f"  {style('value', f'{word:#010x}')}  {told}"
     if not result.property_there:
         told = "without ibm,processor-radix-AP-encodings in its device tree, Linux assumes 4K and 64K alone"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from inspector.radix.fields import Decoded, DecodedField
+from inspector.radix.fields import Decoded, DecodedField, number_text
 from inspector.render.style import Style, hexadecimal
 
 
 def text(decoded: Decoded, style: Style) -> Iterator[str]:
     """A line a field, with its bits as Linux and as IBM count them; then the bits that nobody claims."""
     names = max((len(part.field.name) for part in decoded.fields), default=5)
-    values = max((len(_raw(part)) for part in decoded.fields), default=5)
+    values = max((len(number_text(part.raw)) for part in decoded.fields), default=5)
     if decoded.fields:
         yield style("head", f"  {'bits':<6} {'IBM':<6} {'field':<{names}}  value")
     for part in decoded.fields:
@@ -28,10 +28,6 @@ def unknown(residue: int, style: Style, indent: str = "  ") -> str:
     return indent + style("warn", f"unknown bits set: {residue:#x}")
 
 
-def _raw(part: DecodedField) -> str:
-    return str(part.raw) if part.raw < 10 else f"{part.raw:#x}"
-
-
 def _field(part: DecodedField, width: int, columns: tuple[int, int], style: Style) -> Iterator[str]:
     """Its first line holds the columns; what does not fit beside them goes on below."""
     names, values = columns
@@ -40,7 +36,7 @@ def _field(part: DecodedField, width: int, columns: tuple[int, int], style: Styl
     told = [line[len(indent) :] for line in style.wrap(words(part), indent)] or [""]
     if not part.raw:
         told = [style("dim", line) for line in told]
-    yield f"{start}{style('value' if part.raw else 'dim', f'{_raw(part):<{values}}')}  {told[0]}"
+    yield f"{start}{style('value' if part.raw else 'dim', f'{number_text(part.raw):<{values}}')}  {told[0]}"
     yield from (indent + line for line in told[1:])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from inspector.commands.info import Info
-from inspector.render.style import Style, safe, size_text
+from inspector.render.style import Style, compact_size, safe
 
 
 def text(result: Info, style: Style) -> Iterator[str]:
@@ -15,7 +15,7 @@ def text(result: Info, style: Style) -> Iterator[str]:
     rows = [
         ("target", f"{result.target} ({result.state})"),
         ("read through", result.source),
-        ("RAM", size_text(result.ram)),
+        ("RAM", compact_size(result.ram)),
         ("vCPUs", f"{len(result.cpus)}, following {result.cpu}"),
         ("roots", result.roots),
         ("symbols", result.symbols or "none; --vmlinux FILE gives them"),

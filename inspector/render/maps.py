@@ -8,7 +8,7 @@ from typing import Any
 from inspector.commands.maps import KERNEL_PID, AddressSpace, Mapped, Odd
 from inspector.radix.bits import ATT_NON_IDEMPOTENT, ATT_NORMAL, ATT_SAO, ATT_TOLERANT
 from inspector.render import fields
-from inspector.render.style import Style, hexadecimal, short_size, size_text
+from inspector.render.style import Style, compact_size, hexadecimal, short_size
 from inspector.render.translation import ATTRIBUTES
 
 SHORT = {ATT_NORMAL: "", ATT_SAO: "sao", ATT_NON_IDEMPOTENT: "non-idem", ATT_TOLERANT: "tolerant"}
@@ -31,7 +31,7 @@ def text(result: AddressSpace | Mapped | Odd, style: Style) -> Iterator[str]:
 
 def _mapped(mapped: Mapped, style: Style) -> str:
     run = mapped.run
-    pages = f"{run.count}x{size_text(1 << run.shift)}"
+    pages = f"{run.count}x{compact_size(1 << run.shift)}"
     flags = f"{run.rights}{'p' if run.privileged else '-'} {'R' if run.accessed else '-'}{'C' if run.dirty else '-'}"
     kind = SHORT[run.attribute]
     end = " ".join(word for word in (kind, "" if mapped.in_ram else "not RAM") if word)

@@ -7,7 +7,7 @@ from typing import Any
 
 from inspector.commands.memory import LINE, Missing, Ram, Shown
 from inspector.errors import NotCaptured, NotRam, Unreadable
-from inspector.radix.fields import size_text as in_words
+from inspector.radix.fields import size_text
 from inspector.render.style import Style, counted, hexadecimal, safe, short_size
 
 NOT_READ = frozenset(error.slug for error in (NotRam, NotCaptured, Unreadable))
@@ -29,7 +29,7 @@ def _missing(missing: Missing, style: Style) -> Iterator[str]:
     more = f"; the same holds for the {others} entries after it" if others > 1 else ""
     more = "; the same holds for the entry after it" if others == 1 else more
     verb = "not read" if missing.cause in NOT_READ else "not there"
-    told = f"{in_words(missing.length)} {verb} ({missing.cause}): {missing.reason}{more}"
+    told = f"{size_text(missing.length)} {verb} ({missing.cause}): {missing.reason}{more}"
     first, *rest = style.wrap(told, " " * 18)
     yield f"{style('address', f'{missing.address:016x}')}{style('dim', ':')} {style('bad', first.lstrip())}"
     yield from (style("bad", line) for line in rest)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from inspector.commands.record import Recorded
-from inspector.render.style import Style, counted, safe, size_text
+from inspector.render.style import Style, compact_size, counted, safe
 
 
 def text(result: Recorded, style: Style) -> Iterator[str]:
@@ -14,7 +14,7 @@ def text(result: Recorded, style: Style) -> Iterator[str]:
     done = result.summary
     yield (
         f"{style('good', safe(done.path))}: {done.file_size} bytes; "
-        f"{size_text(done.captured)} of {size_text(result.ram)} RAM "
+        f"{compact_size(done.captured)} of {compact_size(result.ram)} RAM "
         f"in {counted(done.runs, 'run')}, {counted(done.cpus, 'vCPU')}"
     )
     if done.unreadable:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from inspector.radix.fields import UNITS, in_largest_unit
+
 COLOURS: Mapping[str, str] = MappingProxyType(
     {
         "address": "36",
@@ -67,21 +69,19 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def size_text(size: int) -> str:
+def compact_size(size: int) -> str:
     """Bytes in the largest binary unit that divides them: 64K, 2M, 1G."""
-    for unit, shift in (("P", 50), ("T", 40), ("G", 30), ("M", 20), ("K", 10)):
-        if size and size % (1 << shift) == 0:
-            return f"{size >> shift}{unit}"
-    return str(size)
+    count, unit = in_largest_unit(size)
+    return f"{count}{unit.removesuffix('iB')}"
 
 
 def short_size(size: int) -> str:
     """The same in six characters at most: to a tenth of a unit where it is not exact in so many."""
-    exact = size_text(size)
+    exact = compact_size(size)
     if len(exact) <= 6:
         return exact
-    unit, shift = next(each for each in (("P", 50), ("T", 40), ("G", 30), ("M", 20), ("K", 10)) if size >> each[1])
-    return f"{size / (1 << shift):.1f}{unit}"
+    shift, unit = next(each for each in UNITS if size >> each[0])
+    return f"{size / (1 << shift):.1f}{unit.removesuffix('iB')}"
 
 
 def hexadecimal(value: int | None) -> str | None:

@@ -20,7 +20,7 @@ from inspector.radix.steps import decode_step
 from inspector.radix.translation import Step, Translation
 from inspector.radix.walk import WALKER
 from inspector.render import fields
-from inspector.render.style import Style, counted, hexadecimal, size_text
+from inspector.render.style import Style, compact_size, counted, hexadecimal
 
 ATTRIBUTES = {ATT_NORMAL: "normal", ATT_SAO: "sao", ATT_NON_IDEMPOTENT: "non-idempotent", ATT_TOLERANT: "tolerant"}
 
@@ -56,7 +56,7 @@ def _headline(answer: Translation, style: Style, in_ram: bool | None) -> str:
         return f"{ea} -> {style('bad', f'fault{errno}: {answer.cause}')}{whose}"
     assert answer.ra is not None
     where = "" if in_ram is not False else ", not RAM"
-    page = f"{size_text(1 << answer.page_shift)} " if answer.relocation and answer.page_shift is not None else ""
+    page = f"{compact_size(1 << answer.page_shift)} " if answer.relocation and answer.page_shift is not None else ""
     return f"{ea} -> {style('good', f'{answer.ra:#x}')}  {page}{answer.rights}{where}{whose}"
 
 
@@ -94,7 +94,7 @@ def _compared(result: Compared, style: Style) -> Iterator[str]:
     width = max(len(answer.walker) for answer in result.answers)
     for answer in result.answers:
         if answer.ok:
-            size = "" if not answer.relocation or answer.page_shift is None else size_text(1 << answer.page_shift)
+            size = "" if not answer.relocation or answer.page_shift is None else compact_size(1 << answer.page_shift)
             end = f"{style('good', f'{answer.ra:#x}')} {size} {answer.rights}"
         else:
             end = style("bad", f"{answer.errno or 'fault'} {answer.cause}")

@@ -21,7 +21,7 @@ from inspector.memory.physical import Range
 from inspector.processes import Process
 from inspector.radix.descriptors import PATE0
 from inspector.render import show
-from inspector.render.style import Style, counted, safe, short_size, size_text
+from inspector.render.style import Style, compact_size, counted, safe, short_size
 from inspector.roots import Attempt, Roots
 from inspector.snapshot.write import Summary
 
@@ -109,7 +109,7 @@ def test_counting(number: int, text: str) -> None:
     ("size", "text"), [(0, "0"), (1, "1"), (4096, "4K"), (3 << 16, "192K"), (1 << 52, "4P"), (4097, "4097")]
 )
 def test_sizes(size: int, text: str) -> None:
-    assert size_text(size) == text
+    assert compact_size(size) == text
 
 
 @pytest.mark.parametrize(
