@@ -15,7 +15,7 @@ from inspector.errors import MemoryReadError, UsageError
 from inspector.guest import Guest
 from inspector.mappings.runs import Run, coalesce, run_of
 from inspector.processes import Missed, Process
-from inspector.radix.bits import ENTRY_BYTES, QUADRANT_SHIFT
+from inspector.radix.bits import ENTRY_BYTES, QUADRANT_SHIFT, TREE_BITS
 from inspector.radix.tree import Found, Leaf, Oddity, walk_tree
 
 KERNEL_PID = 0
@@ -23,7 +23,6 @@ ODDITIES_TOLD = 32
 """Oddities of one cause in one tree that are told one by one; the others are counted."""
 EVERY = 1024
 """Progress is told once in so many leaves and tables."""
-ROOT_SHIFT, ROOT_ENTRIES = 39, 1 << 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +141,7 @@ def _found(guest: Guest, process: Process, leaves: bool) -> Iterator[Run | Oddit
     def telling() -> Iterator[Found]:
         for count, each in enumerate(walk_tree(guest.memory.read, process.entry)):
             if isinstance(each, Leaf) and count % EVERY == 0:
-                guest.progress(f"reading the tables of PID {process.pid}", each.offset >> ROOT_SHIFT, ROOT_ENTRIES)
+                guest.progress(f"reading the tables of PID {process.pid}", each.offset, 1 << TREE_BITS)
             yield each
 
     if leaves:

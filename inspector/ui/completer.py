@@ -20,9 +20,8 @@ class WordCompleter(Completer):
         """What could stand at the cursor. Nothing where it cannot be told: completion never disturbs typing."""
         try:
             found = suggest(document.text, document.cursor_position, self.vocabulary)
-        except (
-            Exception
-        ):  # a bug here is met by the tests of suggest; in the middle of a line it would only get in the way
+        except Exception:
+            # A bug here is met by the tests of suggest; in the middle of a line it would only get in the way.
             return
         for each in found:
             yield Completion(each.text, each.start - document.cursor_position, display_meta=each.meta)
