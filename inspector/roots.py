@@ -34,8 +34,6 @@ from inspector.radix.bits import (
 )
 from inspector.radix.walk import translate
 
-NOT_ALLOCATED = "is 0:"
-
 Sureness = Literal["given", "certain", "confirmed", "likely", "unknown"]
 SURENESS: tuple[Sureness, ...] = ("given", "certain", "confirmed", "likely", "unknown")
 MmuState = Literal["radix", "mmu-off", "nothing-registered", "hash-mmu", "not-found"]
@@ -151,15 +149,15 @@ def find(evidence: Evidence) -> Roots:
     for way in (_from_symbols, _from_search):
         value, attempt = way(evidence)
         attempts.append(attempt)
-        if value is not None:
+        if value == 0:
+            before = _nothing_registered()
+        elif value is not None:
             judged = _confirm(evidence, value)
             if judged is None:
                 return found(value, attempt.way, "likely")
             attempts.append(Attempt(f"walking from {value & PRTB_MASK:#x}", judged.outcome))
             if judged.way == "yes":
                 return found(value, f"{attempt.way}, {judged.outcome}", "confirmed")
-        elif attempt.outcome.startswith(NOT_ALLOCATED):
-            before = _nothing_registered()
         if before:
             break
     return replace(before or _unfound(evidence), attempts=tuple(attempts))
@@ -231,7 +229,8 @@ def _before_radix(evidence: Evidence) -> Roots | None:
 
 
 def _from_symbols(evidence: Evidence) -> tuple[int | None, Attempt]:
-    """``process_tb`` is a pointer in the kernel's byte order, into the linear map."""
+    """``process_tb`` is a pointer in the kernel's byte order, into the linear map; a value of 0 is a table that the
+    kernel has yet to allocate, and None one that is not found this way."""
     way = "the kernel's process_tb"
     symbols = evidence.symbols
     if symbols is None:
@@ -243,7 +242,7 @@ def _from_symbols(evidence: Evidence) -> tuple[int | None, Attempt]:
     except (UnknownSymbol, MemoryReadError) as error:
         return None, Attempt(way, str(error))
     if pointer == 0:
-        return None, Attempt(way, f"{NOT_ALLOCATED} the kernel has not allocated its process table yet")
+        return 0, Attempt(way, "is 0: the kernel has not allocated its process table yet")
     base = pointer & REAL_MODE_MASK
     if base & 0xFFF or not evidence.memory.ram.covers(base, 1 << 12):
         return None, Attempt(way, f"is {pointer:#x}, which is no page of RAM: is this the kernel that runs?")
