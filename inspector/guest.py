@@ -158,8 +158,13 @@ class Guest:
         """Where ``ea`` goes, entry by entry, by the chosen vCPU's registers.
 
         ``pid`` and ``lpid`` ask as if that process or partition ran; ``guest_real`` takes ``ea`` for a real address of
-        the partition. ``access`` asks whether such an access may proceed. Raises UsageError for a walker or a partition
-        that is not there, and UnknownRegister where the answer hangs on a register that is not known."""
+        the partition. ``access`` asks whether such an access may proceed. Raises UsageError for an EA of more than 64
+        bits and for an access, a walker or a partition that is not there, and UnknownRegister where the answer hangs on
+        a register that is not known."""
+        if not 0 <= ea < 1 << 64:
+            raise UsageError(f"{ea:#x} is no effective address, which has 64 bits and no sign; give a smaller value")
+        if access not in (None, "r", "w", "x"):
+            raise UsageError(f"{access!r} is no access; ask about 'r', 'w' or 'x', or leave it out")
         with self._while_running():
             context = self.context(cpu)
             if lpid is not None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from inspector.commands.translation import Compared, Xlate
+from inspector.radix.access import encoded_rights
 from inspector.radix.bits import (
     ATT_NON_IDEMPOTENT,
     ATT_NORMAL,
@@ -36,6 +37,7 @@ def text(result: Xlate | Compared, style: Style) -> Iterator[str]:
         yield from _step(step, style)
     if answer.reason and not (answer.ok and answer.relocation):
         yield from style.wrap(answer.reason, "  ", kind="dim" if answer.ok else "bad")
+    yield from style.wrap(_withheld(answer), "  ")
     if answer.interrupt:
         register = "SRR1" if answer.interrupt.name in ("ISI", "HISI") else "DSISR"
         bits = f" with {register} {answer.interrupt.bits:#010x}" if answer.interrupt.bits else ""
@@ -45,6 +47,24 @@ def text(result: Xlate | Compared, style: Style) -> Iterator[str]:
         yield from style.wrap(f"note: {note}", "  ", kind="warn")
     if result.disagreement:
         yield from style.wrap(result.disagreement, "  ", kind="warn")
+
+
+def _withheld(answer: Translation) -> str:
+    """Why the vCPU has fewer rights than the leaf grants, where it has: a bare "---" would look like a broken page."""
+    if not answer.ok or answer.leaf is None or answer.walker != WALKER or answer.gra is not None:
+        return ""
+    granted, left = encoded_rights(answer.leaf), answer.rights
+    if granted == left:
+        return ""
+    if answer.leaf & PTE_PRIVILEGED:
+        return f"the leaf grants {granted} to privileged code only, and this vCPU is in user state (MSR[PR])"
+    keys = []
+    if (granted.read, granted.write) != (left.read, left.write):
+        keys.append("AMR (Linux's KUAP)")
+    if granted.execute != left.execute:
+        keys.append("IAMR (Linux's KUEP)")
+    by = f"key 0 of {' and '.join(keys)}"
+    return f"the leaf grants {granted}; to the kernel, which this vCPU runs now, {by} leaves {left}"
 
 
 def _headline(answer: Translation, style: Style, in_ram: bool | None) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from inspector.errors import UsageError
 from tests.commands.asking import ask, shown, told
-from tests.fakes import KERNEL, NIP, PID, USER_DATA_EA, FakeControl, firmware_target, guest, linux_target
+from tests.fakes import KERNEL, NIP, PID, USER_DATA_EA, USER_TEXT_EA, FakeControl, firmware_target, guest, linux_target
 
 DATA = KERNEL + (40 << 20)
 """The kernel's data: read and write, no execute."""
@@ -54,6 +54,26 @@ def test_a_pid_that_is_needed_and_not_known_is_asked_for_with_every_way_to_give_
     with pytest.raises(UsageError, match=r"the guest is running, so pid of vCPU 0 is not known; name a process with"):
         ask(f"xlate {USER_DATA_EA:#x}", target)
     assert ask(f"xlate {USER_DATA_EA:#x} --pid {PID}", target)[0].ok
+
+
+def test_rights_that_the_leaf_grants_and_the_vcpu_has_not_are_accounted_for() -> None:
+    target = linux_target()
+    target.set(0, msr=0x8000_0000_0000_0033, amr=3 << 62, iamr=1 << 62)
+    text = " ".join(shown(f"xlate {USER_DATA_EA:#x}", target).split())
+    assert (
+        "the leaf grants rw-; to the kernel, which this vCPU runs now, key 0 of AMR (Linux's KUAP) leaves ---" in text
+    )
+    text = " ".join(shown(f"xlate {USER_TEXT_EA:#x}", target).split())
+    assert "key 0 of AMR (Linux's KUAP) and IAMR (Linux's KUEP) leaves ---" in text
+    target.set(0, msr=0x8000_0000_0000_4033)
+    assert "the leaf grants" not in shown(f"xlate {USER_DATA_EA:#x}", target)
+    assert "to privileged code only" in shown(f"xlate {NIP:#x}", target)
+
+
+@pytest.mark.parametrize("ea", [-1, 1 << 64])
+def test_what_is_no_address_is_refused(ea: int) -> None:
+    with guest() as opened, pytest.raises(UsageError, match="no effective address"):
+        opened.translate(ea)
 
 
 @pytest.mark.parametrize("option", ["--pid", "--lpid"])
