@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from inspector.errors import UsageError
@@ -17,18 +16,6 @@ if TYPE_CHECKING:
 DEMO = "demo"
 DEMO_FILE = "debian-pseries-power9.core.gz"
 """In the folder "demo" of this package."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What may be said of a target besides its name."""
-
-    regs: str | None = None
-    ram: str | None = None
-    process_table: int | None = None
-    vmlinux: str | None = None
-    overrides: Mapping[str, int] = field(default_factory=dict)
-    cpu: int | None = None
 
 
 def open_target(

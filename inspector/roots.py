@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from inspector.errors import InspectorError, MemoryReadError, UnknownSymbol
+from inspector.errors import MemoryReadError, UnknownRegister, UnknownSymbol
 from inspector.memory.physical import PhysicalMemory
 from inspector.radix.address import Context
 from inspector.radix.bits import (
@@ -155,9 +155,9 @@ def find(evidence: Evidence) -> Roots:
             judged = _confirm(evidence, value)
             if judged is None:
                 return found(value, attempt.way, "likely")
-            attempts.append(Attempt(f"walking from {value & PRTB_MASK:#x}", judged.outcome))
-            if judged.way == "yes":
-                return found(value, f"{attempt.way}, {judged.outcome}", "confirmed")
+            attempts.append(Attempt(f"walking from {value & PRTB_MASK:#x}", judged.why))
+            if judged.holds:
+                return found(value, f"{attempt.way}, {judged.why}", "confirmed")
         if before:
             break
     return replace(before or _unfound(evidence), attempts=tuple(attempts))
@@ -172,7 +172,7 @@ def kept(evidence: Evidence, before: Roots) -> Roots | None:
     if value is None or before.sure not in ("confirmed", "likely") or _before_radix(evidence):
         return None
     judged = _confirm(evidence, value)
-    if judged is not None and judged.way == "yes":
+    if judged is not None and judged.holds:
         return replace(before, sure="confirmed")
     try:
         entry = evidence.memory.read_u64(value & PRTB_MASK)
@@ -180,7 +180,7 @@ def kept(evidence: Evidence, before: Roots) -> Roots | None:
         return None
     if entry & KERNEL_ENTRY_MASK != KERNEL_ENTRY:
         return None
-    now = Attempt(f"walking from {value & PRTB_MASK:#x} anew", judged.outcome if judged else "could not be done")
+    now = Attempt(f"walking from {value & PRTB_MASK:#x} anew", judged.why if judged else "could not be done")
     return replace(before, sure="likely", attempts=(*(a for a in before.attempts if a.way != now.way), now))
 
 
@@ -309,31 +309,41 @@ def _from_search(evidence: Evidence) -> tuple[int | None, Attempt]:
             continue
         value = PATE1_GR | address | _assumed_size(address)
         judged = _confirm(evidence, value)
-        if judged is None or judged.way == "yes":
+        if judged is None or judged.holds:
             return value, Attempt(way, f"found it at {address:#x}; its size is told from its alignment")
     return None, Attempt(way, f"looked at {looked} places and found none that translates the linear map")
 
 
-def _confirm(evidence: Evidence, value: int) -> Attempt | None:
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    """Whether a table translates what the guest's kernel must have mapped, and in words why it does or does not."""
+
+    holds: bool
+    why: str
+
+
+def _confirm(evidence: Evidence, value: int) -> _Judgement | None:
     """Whether this table translates the linear map and every kernel NIP; None where nothing could be asked."""
     asked = []
     for context, nip in evidence.contexts:
         base = replace(context, flat=True, process_table=value, msr=(context.msr or 0) | MSR_IR | MSR_DR, lpcr=None)
         try:
             linear = translate(evidence.memory.read_u64, base, LINEAR_MAP)
-        except InspectorError:
+        except UnknownRegister:
             return None
         if linear.cause == "table-not-captured":
             return None
         kernel_page = PTE_PRIVILEGED | PTE_EXEC
         if not linear.ok or linear.ra != 0 or (linear.leaf or 0) & kernel_page != kernel_page:
-            return Attempt("no", f"does not translate the start of the linear map ({linear.reason or 'wrong leaf'})")
+            return _Judgement(
+                False, f"does not translate the start of the linear map ({linear.reason or 'wrong leaf'})"
+            )
         relocated = context.msr is not None and context.msr & MSR_IR
         if nip is None or not relocated or nip < LINEAR_MAP:
             continue
         code = translate(evidence.memory.read_u64, base, nip)
         if not code.ok or not (code.leaf or 0) & PTE_EXEC:
-            return Attempt("no", f"does not translate NIP {nip:#x} of vCPU {context.cpu} to code")
+            return _Judgement(False, f"does not translate NIP {nip:#x} of vCPU {context.cpu} to code")
         asked.append(context.cpu)
     what = "the linear map" + (f" and NIP of vCPU {', '.join(map(str, asked))}" if asked else "")
-    return Attempt("yes", f"confirmed by walking {what}")
+    return _Judgement(True, f"confirmed by walking {what}")
