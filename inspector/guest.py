@@ -293,7 +293,8 @@ class Guest:
         control = self.target.control
         if control is None:
             raise NotSupported(
-                f"{self.target.name} is recorded and cannot run or stop; for a guest that can, open gdb:HOST:PORT"
+                f"{self.target.name} is recorded and cannot run or stop, and no gdb looks at it; "
+                "for a guest that runs, open gdb:HOST:PORT"
             )
         return control
 

@@ -85,7 +85,9 @@ def _interrupt(session: Session, _arguments: Namespace) -> Iterator[Went]:
     guest = session.at
     control = guest.control
     if not guest.running:
-        yield _now(guest, "it was stopped already")
+        found = guest.target.machine.get("found_running")
+        after = ": attaching had stopped it, and it runs on when the inspector leaves" if found else ""
+        yield _now(guest, f"it was stopped already{after}")
         return
     control.interrupt()
     yield _now(guest, "as you asked")
@@ -144,6 +146,7 @@ COMMANDS = (
         _interrupt,
         no_arguments,
         (Example("interrupt", "all vCPUs stop where they are"),),
+        "Attaching stops a guest too. When the inspector leaves, one that ran when it was found runs on.",
     ),
     Command(
         "stepi",

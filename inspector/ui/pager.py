@@ -187,8 +187,8 @@ class Paged:
         with self._lock:
             self._stop_timer()
             lines, self._lines = self._lines, []
-        progress.clear()
         self._pager = start_pager(self._out)
+        progress.hide(self._pager is not None)
         if not isinstance(self._pager, ProcessPager):
             lines = lines[self._shown :]
         self._shown = 0
@@ -223,5 +223,8 @@ class Paged:
             self._flush()
             self._out.flush()
         else:
-            self._pager.close()
+            try:
+                self._pager.close()
+            finally:
+                progress.hide(False)
         return kind is not None and issubclass(kind, PagerClosed)

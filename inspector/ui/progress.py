@@ -18,6 +18,10 @@ _showing = False
 """Whether a line of progress stands on the terminal. There is one terminal, so there is one of these."""
 
 
+_hidden = False
+"""Whether something else has the whole screen: a pager."""
+
+
 def progress() -> Progress:
     """Tells what is being done and how far it is; silent where no terminal watches.
 
@@ -30,6 +34,8 @@ def progress() -> Progress:
     def tell(what: str, done: int, total: int) -> None:
         nonlocal began, told, shown, before
         global _showing  # noqa: PLW0603
+        if _hidden:
+            return
         now = time.monotonic()
         if what != before or now - told > ANOTHER_AFTER:
             before, began = what, now
@@ -43,6 +49,13 @@ def progress() -> Progress:
             print(f"\r\x1b[K{what}: {100 * done // max(total, 1)}%", end="", file=sys.stderr, flush=True)
 
     return tell
+
+
+def hide(hidden: bool) -> None:
+    """Tell nothing while something else has the whole screen, and go on afterwards."""
+    global _hidden  # noqa: PLW0603
+    clear()
+    _hidden = hidden
 
 
 def clear() -> None:

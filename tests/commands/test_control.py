@@ -58,6 +58,8 @@ def test_interrupt() -> None:
     target = linux_target()
     control = FakeControl(target)
     assert told("interrupt", target)[0]["happened"] == "it was stopped already"
+    target.machine = {"found_running": True}
+    assert told("interrupt", target)[0]["happened"].endswith("and it runs on when the inspector leaves")
     assert control.calls == []
     ask("continue", target)
     assert told("interrupt", target)[0]["state"] == "stopped"

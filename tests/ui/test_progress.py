@@ -117,3 +117,20 @@ def test_one_command_does_not_pay_for_the_prompt() -> None:
         cwd=Path(__file__).parents[2],
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_nothing_is_told_over_a_pager(clock: Clock, terminal: Terminal) -> None:
+    tell = progress.progress()
+    tell("searching", 0, 100)
+    clock.now += 1
+    tell("searching", 1, 100)
+    assert "1%" in terminal.take()
+    progress.hide(True)
+    assert terminal.take() == "\r\x1b[K"
+    clock.now += 1
+    tell("searching", 2, 100)
+    assert terminal.take() == ""
+    progress.hide(False)
+    clock.now += 1
+    tell("searching", 3, 100)
+    assert "3%" in terminal.take()
