@@ -39,7 +39,7 @@ def open_target(
         if canonical(name) not in REGISTERS:
             raise UsageError(f"there is no register {name!r} to set; 'regs' lists those there are")
     names = [os.fspath(target)] if isinstance(target, str | os.PathLike) else list(target)
-    opened = _open(names, regs and os.fspath(regs), ram and os.fspath(ram))
+    opened = _open(names, *(None if path is None else os.fspath(path) for path in (regs, ram)))
     try:
         symbols = None
         if vmlinux:

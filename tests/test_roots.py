@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from inspector.errors import UnknownSymbol
+from inspector.errors import TargetLost, UnknownSymbol
 from inspector.guest import Guest
 from inspector.memory.physical import RamMap, Range
 from inspector.roots import SLOW_SEARCH_STEP, Roots
@@ -215,3 +215,17 @@ def test_while_it_runs_what_was_found_before_holds() -> None:
     answer = found.translate(0xC000_0000_0000_0000)
     assert answer.ra == 0
     assert any("running" in note for note in answer.notes)
+
+
+def test_a_target_that_is_lost_while_roots_are_looked_for_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = linux_target(registered=None)
+    plain = target.source.read
+
+    def read(address: int, length: int) -> bytes:
+        if length == 8:
+            raise TargetLost("the guest is gone; start it again")
+        return plain(address, length)
+
+    monkeypatch.setattr(target.source, "read", read)
+    with guest(target) as opened, pytest.raises(TargetLost, match="gone"):
+        _ = opened.roots
