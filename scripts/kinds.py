@@ -42,8 +42,14 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind("pseries-p9", "Linux under PAPR, radix MMU", "pseries", "POWER9", devices=(*RNG, *BALLOON, *DISK)),
-        Kind("pseries-p10", "the same on POWER10", "pseries", "POWER10", devices=(*RNG, *BALLOON, *DISK)),
-        Kind("pseries-hash", "the same with the hash MMU", "pseries", "POWER9", append="disable_radix"),
+        Kind(
+            "pseries-p10",
+            "Linux under PAPR, radix MMU, on POWER10",
+            "pseries",
+            "POWER10",
+            devices=(*RNG, *BALLOON, *DISK),
+        ),
+        Kind("pseries-hash", "Linux under PAPR, hash MMU", "pseries", "POWER9", append="disable_radix"),
         Kind("powernv9", "Linux on the bare machine (MSR[HV] set)", "powernv9", "POWER9", devices=POWERNV_RNG),
         Kind(
             "pseries-firmware",

@@ -11,12 +11,21 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
+from inspector.cli import LEAVING, split
+from inspector.commands.line import parse_line
+from inspector.commands.registry import parse
 from inspector.errors import InspectorError, UsageError
 from scripts.guestpackages import guest_files
 from scripts.guests import Machine
 from scripts.kinds import KINDS
 from scripts.system import ensure, suite_tools
 
+USAGE = """\
+usage: scripts/run live [--guest KIND] [OPTIONS] [COMMAND WORDS…]
+
+Boots a guest under QEMU, attaches to it, and stops it afterwards. No command: the REPL.
+KIND is one of
+"""
 PATIENCE = 10.0
 """Seconds that the inspector gets to end by itself once it was told to."""
 
@@ -27,6 +36,9 @@ def main(words: list[str]) -> int:
         signal.signal(number, leave)
     try:
         kind, words = chosen(words)
+        if asks_for_help(words):
+            print(USAGE + "".join(f"  {each.name:<17} {each.what}\n" for each in KINDS.values()), end="")
+            return 0
         ensure(suite_tools(), say)
         files = guest_files(say) if KINDS[kind].linux else None
         with Machine(kind, files=files) as machine:
@@ -46,6 +58,20 @@ def chosen(words: list[str]) -> tuple[str, list[str]]:
     if len(words) < 2 or words[1] not in KINDS:
         raise UsageError(f"--guest wants the kind of guest to boot: {', '.join(KINDS)}")
     return words[1], words[2:]
+
+
+def asks_for_help(words: list[str]) -> bool:
+    """Whether they ask for help alone. Raises UsageError where a command in them is wrong: why boot for that?"""
+    parsed = split(["gdb:guest", *words])
+    if parsed.help:
+        return True
+    if parsed.command:
+        parse(parsed.command)
+    for kind, text in parsed.scripted:
+        line = parse_line(text) if kind == "-c" else None
+        if line is not None and line.words[0] not in LEAVING:
+            parse(line.words)
+    return False
 
 
 def attach(machine: Machine, words: list[str]) -> int:

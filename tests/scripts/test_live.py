@@ -23,6 +23,27 @@ def test_a_guest_that_there_is_not(words: list[str]) -> None:
     assert live.main(words) == 2
 
 
+@pytest.mark.parametrize("words", [["nosuch"], ["xlate"], ["-c", "regs", "-c", "maps --nosuch"], ["--set", "pid"]])
+def test_wrong_words_are_told_before_anything_boots(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "Machine", None)
+    monkeypatch.setattr(live, "ensure", None)
+    assert live.main(words) == 2
+
+
+def test_help_boots_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(live, "Machine", None)
+    monkeypatch.setattr(live, "ensure", None)
+    assert live.main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("usage: scripts/run live")
+    assert all(name in said for name in KINDS)
+
+
+def test_right_words_are_no_help() -> None:
+    words: list[list[str]] = [[], ["xlate", "$nip", "--json"], ["-c", "regs", "-c", "# nothing"], ["-f", "nowhere"]]
+    assert not any(map(live.asks_for_help, words))
+
+
 def test_a_machine_of_no_kind() -> None:
     with pytest.raises(UsageError, match="pseries-p9"):
         Machine("vax")
