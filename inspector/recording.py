@@ -172,7 +172,8 @@ def recording_of(guest: Guest, *, everything: bool = False, also: Iterable[tuple
     roots = guest.roots
     if everything:
         spans = guest.memory.ram.spans()
-        runs = [Run(start, end - start, _watched(guest, spans)) for start, end in spans]
+        read = _watched(guest, spans)
+        runs = [Run(start, end - start, read) for start, end in spans]
         taken = Capture()
     else:
         taken = capture_tables(guest, also)
@@ -201,7 +202,7 @@ def _provenance(guest: Guest) -> dict[str, Any]:
 
 
 def _watched(guest: Guest, spans: Sequence[tuple[int, int]]) -> Callable[[int, int], bytes]:
-    """The guest's memory, telling how far the reading is."""
+    """The guest's memory, telling how far the reading of all its spans is."""
     total = sum(end - start for start, end in spans)
     done = 0
 
