@@ -16,7 +16,10 @@ def text(result: Went | Console, style: Style) -> Iterator[str]:
         for line in result.output.splitlines():
             yield safe(line.expandtabs())
         return
-    yield f"{style('warn' if result.state == 'running' else 'good', result.state)}: {result.happened}"
+    kind = "warn" if result.state == "running" else "good"
+    first, *rest = style.wrap(f"{result.state}: {result.happened}")
+    yield first.replace(result.state, style(kind, result.state), 1)
+    yield from rest
     if result.nip is not None:
         mode = "" if result.msr is None else describe_msr(result.msr)
         place = f"  vCPU {result.cpu} at {result.nip:#018x}"

@@ -60,6 +60,7 @@ def test_interrupt() -> None:
     assert told("interrupt", target)[0]["happened"] == "it was stopped already"
     target.machine = {"found_running": True}
     assert told("interrupt", target)[0]["happened"].endswith("and it runs on when the inspector leaves")
+    assert max(map(len, shown("interrupt", target).splitlines())) <= 80
     assert control.calls == []
     ask("continue", target)
     assert told("interrupt", target)[0]["state"] == "stopped"
