@@ -23,7 +23,8 @@ usage: inspector TARGET [OPTIONS] [COMMAND WORDS…]     one command, or the REP
 
 targets:  demo | FILE | gdb:HOST:PORT | gdb:unix:PATH | raw:FILE[@ADDR]…
 options:  --vmlinux FILE  --process-table VALUE  --set REG=VALUE  --cpu N
-          --ram FILE[@ADDR] (gdb:)  --regs FILE.json (raw:)
+          --ram FILE[@ADDR]  --source auto|ram|process|pmemsave|gdb (gdb:)
+          --regs FILE.json (raw:)
           --json  --color always|never|auto  -c COMMAND  -f FILE (- is stdin)
           --version
 
@@ -49,7 +50,7 @@ class Words:
     help: bool = False
 
 
-WITH_VALUE = ("--vmlinux", "--process-table", "--set", "--cpu", "--ram", "--regs", "--color", "-c", "-f")
+WITH_VALUE = ("--vmlinux", "--process-table", "--set", "--cpu", "--ram", "--source", "--regs", "--color", "-c", "-f")
 
 
 def split(arguments: Sequence[str]) -> Words:
@@ -200,6 +201,7 @@ def _open(words: Words) -> Guest:
         words.targets,
         regs=values.get("--regs"),
         ram=values.get("--ram"),
+        source=values.get("--source"),
         process_table=None if table is None else number("--process-table", table),
         vmlinux=values.get("--vmlinux"),
         overrides={name: number(f"--set {name}", text) for name, text in words.overrides.items()},

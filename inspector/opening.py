@@ -23,6 +23,7 @@ def open_target(
     *,
     regs: str | os.PathLike[str] | None = None,
     ram: str | os.PathLike[str] | None = None,
+    source: str | None = None,
     process_table: int | None = None,
     vmlinux: str | os.PathLike[str] | None = None,
     overrides: Mapping[str, int] | None = None,
@@ -33,13 +34,14 @@ def open_target(
 
     ``target`` is ``gdb:HOST:PORT``, ``gdb:unix:PATH``, a snapshot's or core's path, ``demo``, or one or more
     ``raw:FILE[@ADDR]``. ``regs`` is a register file for raw images, ``ram`` QEMU's shared memory backend file,
+    ``source`` the only way to a live guest's RAM that may be taken (``ram``, ``process``, ``pmemsave``, ``gdb``),
     ``process_table`` the registered value with its size field, ``vmlinux`` a kernel image for symbols, ``overrides``
     registers set by hand, ``cpu`` the vCPU whose registers are followed. Raises InspectorError."""
     for name in overrides or {}:
         if canonical(name) not in REGISTERS:
             raise UsageError(f"there is no register {name!r} to set; 'regs' lists those there are")
     names = [os.fspath(target)] if isinstance(target, str | os.PathLike) else list(target)
-    opened = _open(names, *(None if path is None else os.fspath(path) for path in (regs, ram)))
+    opened = _open(names, *(None if path is None else os.fspath(path) for path in (regs, ram)), source)
     try:
         symbols = None
         if vmlinux:
@@ -59,8 +61,10 @@ def open_target(
         raise
 
 
-def _open(names: Sequence[str], regs: str | None, ram: str | None) -> Target:
+def _open(names: Sequence[str], regs: str | None, ram: str | None, source: str | None) -> Target:
     first = names[0]
+    if source is not None and not first.startswith("gdb:"):
+        raise UsageError("--source goes with a live guest (gdb:…); whatever is recorded holds its own memory")
     if first.startswith("raw:"):
         if ram:
             raise UsageError("--ram goes with a live guest (gdb:…); a raw image holds its own memory")
@@ -72,9 +76,9 @@ def _open(names: Sequence[str], regs: str | None, ram: str | None) -> Target:
     if first.startswith("gdb:"):
         if regs:
             raise UsageError("--regs goes with raw: images; a live guest has its own registers (--set changes one)")
-        from inspector.targets.live import open_live
+        from inspector.targets.live import AUTO, open_live
 
-        return open_live(first, ram_file=ram)
+        return open_live(first, ram_file=ram, source=source or AUTO)
     if regs or ram:
         raise UsageError("--regs goes with raw: images and --ram with a live guest; a snapshot holds its own")
     from inspector.targets.recorded import open_recorded

@@ -132,6 +132,7 @@ WRONG_WORDS = [
     (("--color", "blue"), "regs", "--color takes"),
     (("-c", "regs"), "regs", "leave one of them out"),
     (("--ram", "x"), "regs", "gdb:"),
+    (("--source", "gdb"), "regs", "gdb:"),
     (("-f", "/nosuch/script"), "", "cannot be read as a script"),
 ]
 

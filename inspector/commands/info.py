@@ -33,6 +33,7 @@ def _info(session: Session, _arguments: Namespace) -> Iterator[Info]:
     guest = session.at
     target = guest.target
     roots = guest.roots
+    guest.memory.expect(guest.memory.ram.total)  # so that it can be told what reads go through
     yield Info(
         target=target.name,
         state=target.state.value,

@@ -7,6 +7,7 @@ in CR LF.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from inspector.memory.physical import RamMap, Range
 
@@ -86,3 +87,40 @@ def parse_value(text: str) -> int | None:
     """The number that ``print/x`` prints (zero without ``0x``), or None for a register the monitor does not know."""
     found = re.fullmatch(r"\s*(?:0x)?([0-9a-f]{1,16})\s*", text)
     return int(found[1], 16) if found else None
+
+
+def parse_host_address(text: str) -> int | None:
+    """Where QEMU keeps a byte of RAM in its own address space, out of ``gpa2hva``; None where it does not say."""
+    found = re.search(r"Host virtual address for .* is 0x([0-9a-f]{1,16})\s*$", text)
+    return int(found[1], 16) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A memory backend of QEMU's: its ``id`` as an object, its size in bytes, and whether its pages are shared."""
+
+    id: str
+    size: int
+    shared: bool
+
+
+def parse_memdevs(text: str) -> list[Backend]:
+    """The memory backends in ``info memdev``. Names that could not be an object's are left out."""
+    found = []
+    for block in re.split(r"^memory backend:", text.replace("\r", ""), flags=re.MULTILINE)[1:]:
+        name, _, rest = block.partition("\n")
+        values = dict(re.findall(r"^\s+(\w+):\s*(\S+)\s*$", rest, flags=re.MULTILINE))
+        if re.fullmatch(r"[A-Za-z][\w.-]*", name.strip()) and values.get("size", "").isdigit():
+            found.append(Backend(name.strip(), int(values["size"]), values.get("share") == "true"))
+    return found
+
+
+def parse_string(text: str) -> str | None:
+    """The string that ``qom-get`` prints as JSON; None where it prints anything else."""
+    import json
+
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, str) else None

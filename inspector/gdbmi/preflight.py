@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
@@ -48,7 +49,8 @@ class StubFacts:
     """What a stub says of itself.
 
     ``gdb_address`` is what gdb is to be told for a TCP stub: numbers only, as the kernel gave them.
-    ``machine`` is QEMU's name for its type, empty where it does not say.
+    ``machine`` is QEMU's name for its type, empty where it does not say. ``unix_path`` is the server's own name for its
+    Unix socket, and ``listener`` the OS process that began to listen there (0: unknown).
     ``found_running`` is None where it cannot be told; ``version`` is QEMU's (major, minor) or None."""
 
     packet_size: int
@@ -58,6 +60,8 @@ class StubFacts:
     status: str
     found_running: bool | None
     gdb_address: str
+    unix_path: str = ""
+    listener: int = 0
 
 
 class StubSocket:
@@ -79,6 +83,7 @@ class StubSocket:
                 self.socket = socket.create_connection((endpoint.host, endpoint.port), limit)
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.peer = self.socket.getpeername()
+            self.listener = _listener(self.socket)
         except (OSError, UnicodeError) as bad:
             why = os.strerror(bad.errno) if isinstance(bad, OSError) and bad.errno and bad.errno > 0 else str(bad)
             raise ConnectError(
@@ -224,7 +229,11 @@ def probe(endpoint: Endpoint, path: str | None = None, limit: float = LIMIT) -> 
             stub.abandon()
         else:
             stub.leave(resume=found_running is True or (found_running is None and not wanted))
-    return StubFacts(int(size[1], 16), version, version_text, machine, status, found_running, _numeric(stub.peer))
+    unix_path = stub.peer if isinstance(stub.peer, str) else ""
+    address = _numeric(stub.peer)
+    return StubFacts(
+        int(size[1], 16), version, version_text, machine, status, found_running, address, unix_path, stub.listener
+    )
 
 
 def release(endpoint: Endpoint, resume: bool) -> None:
@@ -250,6 +259,14 @@ def judge(version: tuple[int, int] | None, status: str) -> bool | None:
     if version is not None and version < STOPS_SILENTLY:
         return False
     return None if status in ("paused", "") else False
+
+
+def _listener(connection: socket.socket) -> int:
+    """The process that began to listen on a Unix socket (unix(7), SO_PEERCRED); 0 where there is none to be seen."""
+    if connection.family != socket.AF_UNIX:
+        return 0
+    pid: int = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    return pid
 
 
 def _numeric(peer: object) -> str:

@@ -299,6 +299,19 @@ class PhysicalMemory:
             self._run_bytes = 0
             self._epoch = self.clock.epoch
 
+    @property
+    def windows(self) -> list[tuple[int, memoryview]]:
+        """RAM that lies in this process: (real address, bytes) of every part, cut to the RAM map.
+
+        Empty where the source has no such property. They are good until the source is closed; what they show changes
+        while the guest runs."""
+        found: Sequence[tuple[int, memoryview]] = getattr(self.source, "windows", ())
+        return [
+            (start, data[start - address : end - address])
+            for address, data in found
+            for start, end in self.ram.within(address, len(data))
+        ]
+
     def _kept(self, address: int, length: int) -> bytes:
         """The same out of whole units, fetched where they were not kept."""
         span = self.ram.span(address)

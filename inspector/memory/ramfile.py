@@ -10,13 +10,11 @@ from __future__ import annotations
 import mmap
 import os
 import stat
+from contextlib import suppress
 
 from inspector.errors import FormatError, Unreadable, UsageError
 from inspector.memory.physical import Clock, MemorySource, RamMap
-
-SAMPLES = 64
-SAMPLE_BYTES = 256
-"""How much is compared with the guest at opening."""
+from inspector.memory.samples import compare
 
 
 def parse_ram_file(text: str) -> tuple[str, int]:
@@ -75,6 +73,14 @@ class RamFileSource:
         rest = f", and {self.fallback.description}" if self.fallback is not None else ""
         return f"shared RAM file {self.path}{at}{rest}"
 
+    @property
+    def windows(self) -> list[tuple[int, memoryview]]:
+        """(real address, bytes) of the whole file, as it lies in this process; nothing where it is shorter now."""
+        if self._map is None or os.fstat(self._file).st_size < self.size:
+            return []
+        below: list[tuple[int, memoryview]] = getattr(self.fallback, "windows", [])
+        return [(self.address, memoryview(self._map)), *below]
+
     def read(self, address: int, length: int) -> bytes:
         """``length`` bytes at real address ``address``, from the file as far as it reaches.
 
@@ -94,43 +100,29 @@ class RamFileSource:
             pieces.append(self._elsewhere(high, end - high))
         return b"".join(pieces)
 
-    def verify(self, ram: RamMap, guest: MemorySource) -> None:
-        """Compare samples with the stopped ``guest``. Raises FormatError where the file is not its RAM.
+    def verify(self, ram: RamMap, guest: MemorySource) -> int:
+        """Compare samples with the stopped ``guest``; how many that hold something agree.
 
-        Places that hold something are preferred, that zero equals zero proving little; but some are compared
-        whatever they hold, for the guest may have something there."""
-        told = 0
-        for number, address in enumerate(self._places(ram)):
-            ours = self.read(address, SAMPLE_BYTES)
-            if any(ours) or number % 16 == 0:
-                told += 1
-                if guest.read(address, SAMPLE_BYTES) != ours:
-                    raise FormatError(
-                        self.path,
-                        f"it is not this guest's RAM (they differ at {address:#x}); give the mem-path of its memory"
-                        " backend, which needs share=on, and FILE@ADDR where it does not begin at 0",
-                    )
-            if told >= SAMPLES:
-                return
+        Raises FormatError where the file is not its RAM."""
+        spans = [(max(start, self.address), min(end, self.address + self.size)) for start, end in ram.spans()]
+        verdict = compare(self, guest, [span for span in spans if span[0] < span[1]])
+        if verdict.differ is not None:
+            raise FormatError(
+                self.path,
+                f"it is not this guest's RAM (they differ at {verdict.differ:#x}); give the mem-path of its memory"
+                " backend, which needs share=on, and FILE@ADDR where it does not begin at 0",
+            )
+        return verdict.telling
 
     def close(self) -> None:
         """Close the file. Safe to call twice."""
         if self._map is not None:
-            self._map.close()
+            with suppress(BufferError):  # someone still has a window: the mapping goes when that does
+                self._map.close()
             self._map = None
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-
-    def _places(self, ram: RamMap) -> list[int]:
-        """Addresses to compare: the beginning of every span in the file, then ever more closely through it."""
-        places: list[int] = []
-        for start, end in ram.spans():
-            low, high = max(start, self.address), min(end, self.address + self.size) - SAMPLE_BYTES
-            if low <= high:
-                step = max(SAMPLE_BYTES, (high - low) // (8 * SAMPLES) // SAMPLE_BYTES * SAMPLE_BYTES)
-                places += range(low, high + 1, step)
-        return [place for start in range(8) for place in places[start::8]]
 
     def _from_file(self, address: int, offset: int, length: int) -> bytes:
         if self._map is None or os.fstat(self._file).st_size < offset + length:

@@ -18,10 +18,13 @@ from inspector.gdbmi.records import MiError
 from inspector.gdbmi.registers import RegisterReader
 from inspector.gdbmi.run import GuestControl
 from inspector.gdbmi.session import GdbSession, attach
-from inspector.memory.gdb import GdbMemory
 from inspector.memory.physical import Clock, MemorySource, RamMap
 from inspector.memory.ramfile import RamFileSource, parse_ram_file
+from inspector.memory.tiers import TIERS, TieredSource
 from inspector.targets.base import REGISTERS, KeptRegisters, KnownRoots, Registers, RunState, canonical
+
+AUTO = "auto"
+"""What ``--source`` says where the fastest way to RAM is to be taken."""
 
 GDB_NAMES: Mapping[str, tuple[str, ...]] = {"nip": ("pc",), "pid": ("pidr", "pid")}
 """What gdb calls a register, the newer name first: QEMU 9.0 renamed PIDR from ``pid`` to ``pidr``."""
@@ -33,28 +36,36 @@ class LiveTarget:
     ``found_running`` says whether the guest ran when it was found; None where the stub could not tell (QEMU
     8.1 and later), which is taken as running, because that is what gdb's detach leaves."""
 
-    def __init__(self, name: str, session: GdbSession, clock: Clock) -> None:
+    def __init__(self, name: str, session: GdbSession, clock: Clock, only: str | None = None) -> None:
         self._name = name
         self._session = session
         self._clock = clock
-        self._source: MemorySource = GdbMemory(session)
+        self._tiers = TieredSource(session, only)
+        self._source: MemorySource = self._tiers
         self._file: RamFileSource | None = None
         self._reader = RegisterReader(session)
         self._kept = KeptRegisters(clock)
         self._absent: dict[int, set[str]] = {}
         self._absent_epoch = -1
-        self._control = LiveControl(session)
+        self._control = LiveControl(session, self._tiers)
 
     def use_ram_file(self, text: str) -> None:
         """Read RAM from ``FILE[@ADDR]`` where that holds it. Raises UsageError, FormatError."""
         path, address = parse_ram_file(text)
-        file = RamFileSource(path, address, self.ram, self._source, self._clock)
+        gdb = self._tiers.gdb
+        file = RamFileSource(path, address, self.ram, gdb, self._clock)
         try:
-            file.verify(self.ram, self._source)
+            file.verify(self.ram, gdb)
         except BaseException:
             file.close()
             raise
         self._file = self._source = file
+        self._control.tiers = None
+
+    def settle(self) -> None:
+        """Choose the way to RAM now. Raises NotSupported where the only one allowed cannot be taken."""
+        if self._file is None:
+            self._tiers.settle()
 
     @property
     def name(self) -> str:
@@ -63,7 +74,7 @@ class LiveTarget:
 
     @property
     def source(self) -> MemorySource:
-        """Where the bytes of RAM come from: gdb, or the RAM file with gdb behind it."""
+        """Where the bytes of RAM come from: the RAM file that was given, or the fastest way that can be found."""
         return self._source
 
     @property
@@ -158,12 +169,26 @@ class LiveTarget:
         try:
             self._session.close()
         finally:
+            self._tiers.close()
             if self._file is not None:
                 self._file.close()
 
 
 class LiveControl(GuestControl):
     """Run control, and gdb's console for what only looks."""
+
+    def __init__(self, session: GdbSession, tiers: TieredSource | None = None) -> None:
+        super().__init__(session)
+        self.tiers = tiers
+
+    def resume(self) -> None:
+        """Let every vCPU run, and return at once; a way to RAM that also works meanwhile is looked for before.
+
+        Raises NotSupported where it runs already."""
+        self.poll()
+        if self.tiers is not None:
+            self.tiers.settle()
+        super().resume()
 
     def notice(self) -> None:
         """See whether a running guest has stopped by itself, or is gone."""
@@ -190,20 +215,32 @@ class LiveControl(GuestControl):
 
 
 def open_live(
-    spec: str, *, ram_file: str | None = None, gdb: str = "gdb-multiarch", timeout: float = 10.0
+    spec: str,
+    *,
+    ram_file: str | None = None,
+    source: str = AUTO,
+    gdb: str = "gdb-multiarch",
+    timeout: float = 10.0,
 ) -> LiveTarget:
     """Attach to the stub at ``spec`` (``gdb:HOST:PORT``, ``gdb:[IPv6]:PORT``, ``gdb:unix:PATH``).
 
-    ``ram_file`` is ``FILE[@ADDR]``, QEMU's shared memory backend; ``gdb`` the program to use; ``timeout`` the
-    limit in seconds of every wait. Raises UsageError, ToolMissing, ConnectError, ProtocolError, WrongArchitecture,
-    FormatError, ReplyTimeout and TargetLost; after any of them the guest is as it was."""
+    ``ram_file`` is ``FILE[@ADDR]``, QEMU's shared memory backend; ``source`` the only way to RAM that may be taken (one
+    of TIERS), or ``auto``; ``gdb`` the program to use; ``timeout`` the limit in seconds of every wait. Raises
+    UsageError, ToolMissing, ConnectError, ProtocolError, WrongArchitecture, FormatError, NotSupported, ReplyTimeout and
+    TargetLost; after any of them the guest is as it was."""
+    if source not in (AUTO, *TIERS):
+        raise UsageError(f"--source takes {AUTO}, {', '.join(TIERS[:-1])} or {TIERS[-1]}, not {source!r}")
+    if ram_file is not None and source not in (AUTO, "ram"):
+        raise UsageError(f"--ram names a file to read, and --source {source} another way; leave one of them out")
     endpoint = parse_endpoint(spec)
     clock = Clock()
     session = attach(endpoint, clock, gdb=gdb, timeout=timeout)
-    target = LiveTarget(spec, session, clock)
+    target = LiveTarget(spec, session, clock, None if source == AUTO or ram_file is not None else source)
     try:
         if ram_file is not None:
             target.use_ram_file(ram_file)
+        elif source != AUTO:
+            target.settle()
     except BaseException:
         target.close()
         raise

@@ -38,6 +38,7 @@ RULES: list[dict[str, Any]] = [
     {"match": r"^-exec-continue", "say": record("running")},
     {"match": r"^-exec-interrupt", "say": record("done") + STOPPED},
     {"match": r"memory-bytes", "say": memory_record(0, b"\x11" * 256)},
+    {"match": r"inspector_read", "scratch": "11" * (1 << 14)},
 ]
 
 
