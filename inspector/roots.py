@@ -126,6 +126,13 @@ def find(evidence: Evidence) -> Roots:
         return Roots(True, "radix", _table_words(value), value, None, how, sure, tuple(attempts))
 
     if evidence.given is not None:
+        if not evidence.given & ~PATE1_GR:  # as QEMU's patb_entry stands before the hypercall: 0, or GR alone under KVM
+            return Roots(
+                True,
+                "nothing-registered",
+                f"the value given with --process-table, {evidence.given:#x}, registers nothing: it is what stands there "
+                "before a guest has registered its process table; give another, or leave the option out",
+            )
         return found(evidence.given, "given with --process-table", "given")
     if ptcr:
         words = f"partition table at {ptcr & PTCR_PATB:#x}, {table_bytes(ptcr & PTCR_PATS) // ENTRY_BYTES} entries"

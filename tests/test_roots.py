@@ -147,6 +147,13 @@ def test_a_slow_source_is_not_searched_byte_by_byte() -> None:
     assert len(target.source.asked) <= target.ram.total // SLOW_SEARCH_STEP + 8
 
 
+@pytest.mark.parametrize("value", [0, 1 << 63])
+def test_a_value_that_registers_nothing_is_no_table_at_0(value: int) -> None:
+    roots = guest(linux_target(), process_table=value).roots
+    assert roots.state == "nothing-registered"
+    assert "registers nothing" in roots.explanation
+
+
 def test_a_guest_of_no_registers_says_nothing_of_radix() -> None:
     target = linux_target(registered=None)
     target.source.put_word(PROCESS_TABLE_AT, 0)
