@@ -130,7 +130,7 @@ def find(evidence: Evidence) -> Roots:
             return Roots(
                 True,
                 "nothing-registered",
-                f"the value given with --process-table, {evidence.given:#x}, registers nothing: it is what stands there "
+                f"the value given with --process-table, {evidence.given:#x}, registers nothing: it stands so "
                 "before a guest has registered its process table; give another, or leave the option out",
             )
         return found(evidence.given, "given with --process-table", "given")
