@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from inspector.errors import MemoryReadError, TargetError, UnknownSymbol
+from inspector.errors import MemoryReadError, NotCaptured, TargetError, UnknownSymbol
 from inspector.guest import Guest
-from inspector.memory.physical import PhysicalMemory
+from inspector.memory.physical import PhysicalMemory, RamMap, Range
 from inspector.radix.bits import (
     ENTRY_BYTES,
     MSR_LE,
@@ -87,10 +87,21 @@ def _take_all(
     memory: PhysicalMemory, taken: Capture, address: int, size: int, told: Callable[[int], None] = lambda _done: None
 ) -> None:
     """Capture what of a run is RAM, a piece at a time; ``told`` hears how many bytes of the run are behind it."""
-    for start, end in memory.ram.within(address, size):
+    for start, end in _held(memory, address, size):
         for at in range(start, end, PIECE):
             _take(memory, taken, at, min(PIECE, end - at))
             told(min(at + PIECE, end) - address)
+
+
+def _held(memory: PhysicalMemory, address: int, size: int) -> Iterator[tuple[int, int]]:
+    """What of a run is RAM that the source has: a snapshot that is recorded again lacks most of what it claims."""
+    captured = memory.captured
+    held = None if captured is None else RamMap(Range(*span) for span in (*captured, *memory.zeros))
+    for start, end in memory.ram.within(address, size):
+        if held is None:
+            yield start, end
+        else:
+            yield from held.within(start, end - start)
 
 
 def _take(memory: PhysicalMemory, taken: Capture, address: int, size: int) -> None:
@@ -117,6 +128,8 @@ def _take(memory: PhysicalMemory, taken: Capture, address: int, size: int) -> No
 def _take_page(memory: PhysicalMemory, taken: Capture, address: int, size: int) -> None:
     try:
         page = memory.read(address, size)
+    except NotCaptured:
+        return  # a snapshot lacks it: it was not refused, nobody asked
     except MemoryReadError:
         taken.unreadable[address] = size
         return
@@ -136,15 +149,14 @@ def _take_tables(guest: Guest, taken: Capture) -> None:
 def _take_partition_table(guest: Guest, taken: Capture, seen: set[int], ptcr: int) -> None:
     """The partition table, and the host's own partition-scoped tree, which translates its process table's address."""
     base, size = ptcr & PTCR_PATB, table_bytes(ptcr & PTCR_PATS)
-    _take(guest.memory, taken, base, size)
-    try:
-        table = guest.memory.read(base, size)
-    except MemoryReadError:
-        return
-    for at in range(0, size, ENTRY_BYTES):
-        entry = int.from_bytes(table[at : at + 8], "big")
-        if entry & PATE0_HR and entry & RPDB_MASK:
-            _take_tree(guest, taken, seen, entry)
+    _take_all(guest.memory, taken, base, size)
+    for address, page in sorted(taken.pages.items()):
+        if page is None or not base <= address < base + size:
+            continue
+        for at in range(0, len(page), ENTRY_BYTES):
+            entry = int.from_bytes(page[at : at + 8], "big")
+            if entry & PATE0_HR and entry & RPDB_MASK:
+                _take_tree(guest, taken, seen, entry)
 
 
 def _take_tree(guest: Guest, taken: Capture, seen: set[int], root: int) -> None:
