@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from inspector.errors import MemoryReadError
+from inspector.radix import oddities
 from inspector.radix.bits import (
     LEVEL_BITS,
     PDE_NLB,
@@ -73,10 +74,10 @@ def walk_tree(read: ReadBlock, root: int, *, budget: int = BUDGET, once: set[int
     With ``once``, a table whose address is in that set is passed over, and each table entered is added to it."""
     covered = tree_bits(root)
     if covered != TREE_BITS:
-        yield Oddity("tree-size", f"the root {root:#018x} describes a tree of {covered} bits, not {TREE_BITS}", 0)
+        yield Oddity(*oddities.tree_size(root, covered), 0)
         return
     walk = _TreeWalk(read, budget, once)
-    yield from walk.table(root & RPDB_MASK, root & RPDS_MASK, 3, _Place(TREE_BITS, 0, (), f"the root {root:#018x}"))
+    yield from walk.table(root & RPDB_MASK, root & RPDS_MASK, 3, _Place(TREE_BITS, 0, (), oddities.root_name(root)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,32 +102,30 @@ class _TreeWalk:
         """The table at ``base`` and all below it."""
         came_from, offset = place.came_from, place.offset
         if level < 0:
-            yield Oddity("no-leaf", f"{came_from} is a directory where only a leaf may stand", offset)
+            yield Oddity(*oddities.no_leaf(came_from), offset)
             return
         if bits not in LEVEL_BITS[level]:
-            yield Oddity("table-size", f"{came_from} gives a level {level} table of 2^{bits} entries", offset)
+            yield Oddity(*oddities.table_size(came_from, level, bits), offset)
             return
         length = 8 << bits
         if base % length:
-            yield Oddity("misaligned-base", f"{came_from} gives a base, {base:#x}, not aligned to its size", offset)
+            yield Oddity(*oddities.misaligned_base(came_from, base), offset)
             base -= base % length
         if base in place.above:
-            yield Oddity("cycle", f"{came_from} leads back to {base:#x}, a table on the way to it", offset)
+            yield Oddity(*oddities.cycle(came_from, base), offset)
             return
         if self.once is not None:
             if base in self.once:
                 return
             self.once.add(base)
         if self.spent():
-            yield Oddity(
-                "too-large", f"{came_from}: the tree is larger than is told here; the rest is left out", offset
-            )
+            yield Oddity(*oddities.too_large(came_from), offset)
             return
         try:
             data = self.read(base, length)
         except MemoryReadError as error:
             yield Table(base, length, level, readable=False)
-            yield Oddity(f"table-{error.slug}", f"{came_from} leads to {base:#x}: {error.why}", offset)
+            yield Oddity(*oddities.unreadable(came_from, base, error.slug, error.why), offset)
             return
         yield Table(base, length, level)
         if data.count(0) == length:
@@ -140,7 +139,7 @@ class _TreeWalk:
                 self.budget -= 1
                 yield Leaf(at, entry & PTE_RPN & ~((1 << covered) - 1), covered, entry, level)
             else:
-                name = f"the level {level} entry {entry:#018x} at {base + 8 * index:#x}"
+                name = oddities.entry_name(level, entry, base + 8 * index)
                 below = _Place(covered, at, (*place.above, base), name)
                 yield from self.table(entry & PDE_NLB, entry & PDE_NLS, level - 1, below)
             if self.budget < 0:

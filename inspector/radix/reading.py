@@ -1,0 +1,149 @@
+"""The seam through which whole trees are read: many runs of bytes at once, or windows that are read in place.
+
+A reader of runs is asked once for all tables of a level (or of as many as fit a batch), so that a source with a long
+way to the guest can ask for them together. A source that has RAM in its own address space gives windows besides, from
+which tables are gathered without a word of Python for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from inspector.errors import MemoryReadError, Unreadable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Words = NDArray[np.uint64]
+
+Run = tuple[int, int]
+"""(real address, length in bytes)."""
+Buffer = bytes | bytearray | memoryview
+Window = tuple[int, Buffer]
+"""RAM that lies in this process: (real address of its first byte, a multiple of 4096; the bytes)."""
+
+BATCH_BYTES = 8 << 20
+"""At most so many bytes of tables are asked for at once."""
+CHUNK_BYTES = 512 << 10
+"""Tables are decoded in pieces of this many bytes, so that a piece stays in the processor's cache from read to use."""
+
+
+class RunReader(Protocol):
+    """Reads runs of RAM."""
+
+    def __call__(self, runs: Sequence[Run], /) -> Sequence[Buffer | MemoryReadError]:
+        """For each run its very bytes, or the error that reading it alone would raise; TargetError is raised."""
+
+
+class TableReader:
+    """Gathers tables of one size from windows and from a reader of runs.
+
+    Tables that touch make one run; whether near ones are better read together too is for the reader to say, which
+    knows where RAM ends and what a source's way costs."""
+
+    def __init__(self, read_runs: RunReader, windows: Sequence[Window] = ()) -> None:
+        self.read_runs = read_runs
+        self.windows = windows
+
+    @property
+    def batch_bytes(self) -> int:
+        """Bytes of tables best asked for in one :meth:`gather`."""
+        return CHUNK_BYTES if self.windows else BATCH_BYTES
+
+    def gather(self, addresses: Words, out: Words) -> dict[int, MemoryReadError]:
+        """Fill row i of ``out`` (tables x entries, native order) with the table at ``addresses[i]``, a multiple of the
+        table's size. Rows that cannot be read are zeroed and answered with their errors."""
+        import numpy as np
+
+        length = out.shape[1] * 8
+        if not self.windows:
+            return self._from_runs(addresses, out)
+        left: NDArray[np.bool_] | None = None
+        for address, data in self.windows:
+            first = -(-address // length) * length
+            count = (address + len(data) - first) // length
+            if count <= 0:
+                continue
+            rows = np.frombuffer(data, np.uint64, count * out.shape[1], first - address)
+            table = rows.reshape(count, out.shape[1])
+            # What lies below the window wraps round and is beyond it too.
+            at = (addresses - np.uint64(first)) >> np.uint64(length.bit_length() - 1)
+            inside = at < np.uint64(count)
+            if left is None and inside.all():
+                np.take(table, at.astype(np.intp), axis=0, out=out, mode="clip")
+                out.byteswap(inplace=True)
+                return {}
+            out[inside] = table[at[inside].astype(np.intp)].byteswap()
+            left = ~inside if left is None else left & ~inside
+        where = np.arange(len(addresses)) if left is None else np.flatnonzero(left)
+        if not len(where):
+            return {}
+        rest = np.empty((len(where), out.shape[1]), np.uint64)
+        errors = self._from_runs(addresses[where], rest)
+        out[where] = rest
+        return {int(where[row]): error for row, error in errors.items()}
+
+    def _from_runs(self, addresses: Words, out: Words) -> dict[int, MemoryReadError]:
+        """The same by runs: touching tables in one run, and each alone where a run of several cannot be read."""
+        import numpy as np
+
+        length = out.shape[1] * 8
+        order = np.argsort(addresses, kind="stable")
+        ordered = addresses[order]
+        apart = np.ones(len(ordered), np.bool_)
+        apart[1:] = ordered[1:] - ordered[:-1] > np.uint64(length)
+        begin = np.flatnonzero(apart)
+        last = np.append(begin[1:], len(ordered)) - 1
+        starts = ordered[begin]
+        sizes = ordered[last] - starts + np.uint64(length)
+        found = self._ask(list(zip(starts.tolist(), sizes.tolist(), strict=True)))
+        errors: dict[int, MemoryReadError] = {}
+        failed = [at for at, each in enumerate(found) if isinstance(each, MemoryReadError)]
+        if failed:
+            run = np.cumsum(apart) - 1
+            alone = np.flatnonzero(np.isin(run, failed))
+            good = np.flatnonzero(~np.isin(run, failed))
+            if len(good):
+                inner = np.empty((len(good), out.shape[1]), np.uint64)
+                kept = [each for each in found if not isinstance(each, MemoryReadError)]
+                lengths = np.delete(sizes, failed)
+                self._place(kept, np.delete(starts, failed), lengths, ordered[good], inner)
+                out[order[good]] = inner
+            singles = self._ask([(int(address), length) for address in ordered[alone]])
+            for row, each in zip(order[alone].tolist(), singles, strict=True):
+                if isinstance(each, MemoryReadError):
+                    out[row] = 0
+                    errors[row] = each
+                else:
+                    out[row] = np.frombuffer(each, ">u8")
+            return errors
+        whole = np.empty_like(out)
+        self._place([each for each in found if not isinstance(each, MemoryReadError)], starts, sizes, ordered, whole)
+        out[order] = whole
+        return errors
+
+    def _place(self, found: list[Buffer], starts: Words, sizes: Words, addresses: Words, out: Words) -> None:
+        """Fill ``out`` with the tables at ``addresses`` (ascending), each of which lies in one of the runs."""
+        import numpy as np
+
+        joined = found[0] if len(found) == 1 else b"".join(found)
+        rows = np.frombuffer(joined, np.uint64).reshape(-1, out.shape[1])
+        run = np.searchsorted(starts, addresses, side="right") - 1
+        ahead = np.cumsum(sizes) - sizes
+        at = (ahead[run] + addresses - starts[run]) // np.uint64(out.shape[1] * 8)
+        np.take(rows, at.astype(np.intp), axis=0, out=out, mode="clip")
+        out.byteswap(inplace=True)
+
+    def _ask(self, runs: list[Run]) -> list[Buffer | MemoryReadError]:
+        """What the reader gives; a run of another length than was asked for is as good as none."""
+        found = self.read_runs(runs)
+        if len(found) != len(runs):
+            raise ValueError(f"a reader of runs gave {len(found)} answers to {len(runs)} runs")
+        return [
+            each
+            if isinstance(each, MemoryReadError) or len(each) == length
+            else Unreadable(address, length, f"the source gave {len(each):#x} bytes instead; ask again")
+            for (address, length), each in zip(runs, found, strict=True)
+        ]
