@@ -204,9 +204,7 @@ class Descent:
     def _judge_read(self, slab: Slab, frontier: _Frontier, level: int) -> None:
         """Tell of tables that could not be read, and leave out what is beyond the limit of leaves."""
         if slab.errors:
-            bad = np.zeros(len(slab.address), np.bool_)
-            bad[list(slab.errors)] = True
-            places = np.flatnonzero(bad if slab.table is None else bad[slab.table])
+            places = np.flatnonzero(~(slab.readable if slab.table is None else slab.readable[slab.table]))
             for place, table in zip(places.tolist(), slab.table_at(places).tolist(), strict=True):
                 error, base = slab.errors[table], int(slab.address[table])
                 if self.findings.counts[f"table-{error.slug}"] < self.limits.oddities:

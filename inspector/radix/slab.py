@@ -185,6 +185,13 @@ class Slab:
         return np.searchsorted(self.slots, np.arange(len(self.address) + 1, dtype=np.int64) << self.bits)
 
     @cached_property
+    def readable(self) -> Bools:
+        """Which tables could be read."""
+        fine = np.ones(len(self.address), np.bool_)
+        fine[list(self.errors)] = False
+        return fine
+
+    @cached_property
     def places(self) -> Places:
         """The places, for columns."""
         return Places(self.root, self.offset, self.address if self.table is None else self.address[self.table])

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.radix.columns import Bools, Columns, Findings, Limits, Places, Root, SweepOddity, Tables
+from inspector.radix.columns import Columns, Findings, Limits, Places, Root, SweepOddity, Tables
 from inspector.radix.descent import Descent, Progress
 from inspector.radix.reading import RunReader, TableReader, Window
 from inspector.radix.sharing import tell_shared
@@ -84,11 +84,6 @@ class Sweep:
         def column(of: Callable[[Slab], NDArray[Any]], kind: type[Kind]) -> NDArray[Kind]:
             return np.concatenate([np.zeros(0, kind), *(of(slab) for slab in slabs)]).astype(kind, copy=False)
 
-        def readable(slab: Slab) -> Bools:
-            fine = np.ones(len(slab.address), np.bool_)
-            fine[list(slab.errors)] = False
-            return fine
-
         return Tables(
             self.roots,
             column(lambda slab: slab.address, np.uint64),
@@ -99,7 +94,7 @@ class Sweep:
             column(lambda slab: slab.references, np.uint32),
             column(lambda slab: slab.first_places[1], np.uint32),
             column(lambda slab: slab.first_places[2], np.uint64),
-            column(readable, np.bool_),
+            column(lambda slab: slab.readable, np.bool_),
         )
 
 
