@@ -22,6 +22,7 @@ _PUBLIC = {
     "UsageError": "inspector.errors",
     "Translation": "inspector.radix.translation",
     "open_target": "inspector.opening",
+    "record": "inspector.recording",
 }
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Translation",
     "UsageError",
     "open_target",
+    "record",
 ]
 __version__ = "0.1.0"
 

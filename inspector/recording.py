@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
-from inspector.errors import MemoryReadError, NotCaptured, TargetError, UnknownSymbol
+from inspector.errors import MemoryReadError, NotCaptured, TargetError
 from inspector.guest import Guest
 from inspector.memory.physical import PhysicalMemory, RamMap, Range
 from inspector.radix.bits import (
@@ -20,13 +21,15 @@ from inspector.radix.bits import (
     PATE0_HR,
     PTCR_PATB,
     PTCR_PATS,
-    REAL_MODE_MASK,
     RPDB_MASK,
     table_bytes,
 )
 from inspector.radix.tree import Table, walk_tree
 from inspector.roots import LINEAR_MAP
 from inspector.snapshot.recording import Recording, Run, run_of
+
+if TYPE_CHECKING:
+    from inspector.snapshot.write import Summary
 
 PAGE = 4096
 LASTING = ("machine", "qemu", "gdb")
@@ -181,6 +184,7 @@ def recording_of(guest: Guest, *, everything: bool = False, also: Iterable[tuple
         msr = registers.get("msr")
         order = None if msr is None else "little" if msr & MSR_LE else "big"
         cpus.append(CpuRecord(cpu, registers.values, order))
+    order = _kernel_order(guest, [cpu.registers.get("msr") for cpu in cpus])
     roots = guest.roots
     if everything:
         spans = guest.memory.ram.spans()
@@ -191,7 +195,7 @@ def recording_of(guest: Guest, *, everything: bool = False, also: Iterable[tuple
         taken = capture_tables(guest, also)
         runs = list(taken.runs())
     return Recording(
-        byte_order=_kernel_order(guest, [cpu.byte_order for cpu in cpus]),
+        byte_order=order,
         runs=runs,
         zeros=list(taken.zeros()),
         ram=guest.memory.ram.ranges,
@@ -199,7 +203,7 @@ def recording_of(guest: Guest, *, everything: bool = False, also: Iterable[tuple
         unreadable=sorted(taken.unreadable.items()),
         roots=RootsRecord(roots.process_table, roots.how, roots.sure) if roots.process_table is not None else None,
         machine=_provenance(guest),
-        vmcoreinfo=vmcoreinfo(guest),
+        vmcoreinfo=_vmcoreinfo(guest, order, everything) if roots.state == "radix" else None,
         linear_base=LINEAR_MAP if roots.state == "radix" else None,
         recorded_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
@@ -228,30 +232,33 @@ def _watched(guest: Guest, spans: Sequence[tuple[int, int]]) -> Callable[[int, i
     return read
 
 
-def _kernel_order(guest: Guest, orders: Sequence[str | None]) -> str:
+def _kernel_order(guest: Guest, msrs: Sequence[int | None]) -> Literal["little", "big"]:
     """The guest's byte order: its kernel image's, else that of most vCPUs (firmware is big-endian)."""
     if guest.symbols is not None:
         return guest.symbols.byte_order
-    known = [order for order in orders if order]
-    return max(known, key=known.count) if known else "big"
+    known = [bool(msr & MSR_LE) for msr in msrs if msr is not None]
+    return "little" if 2 * sum(known) > len(known) else "big"
 
 
-def vmcoreinfo(guest: Guest) -> bytes | None:
-    """The guest kernel's VMCOREINFO text, by its symbols ``vmcoreinfo_data`` and ``vmcoreinfo_size``; None without.
+def record(
+    guest: Guest, path: str, *, everything: bool = False, also: Iterable[tuple[int, int]] = (), force: bool = False
+) -> tuple[Recording, Summary]:
+    """Write a snapshot of this guest to ``path``: what its page tables need, ``also`` (address, size), or all RAM.
 
-    ``vmcoreinfo_data`` is a pointer to the text and ``vmcoreinfo_size`` its length (Linux 6.1 ``kernel/crash_core.c``).
-    """
-    if guest.symbols is None:
-        return None
-    order = guest.symbols.byte_order
-    try:
-        pointer, size = (
-            int.from_bytes(guest.memory.read(guest.symbols.address(name) & REAL_MODE_MASK, 8), order)
-            for name in ("vmcoreinfo_data", "vmcoreinfo_size")
-        )
-        if not 0 < size <= PAGE * 16:
-            return None
-        text = guest.memory.read(pointer & REAL_MODE_MASK, size)
-    except (MemoryReadError, UnknownSymbol):
-        return None
-    return text if text.startswith(b"OSRELEASE=") else None
+    A name that ends in .gz or .zst is packed; a file that is there is replaced with ``force`` only. Raises RecordError,
+    and leaves nothing behind then, and TargetError where the guest is lost."""
+    from inspector.snapshot.write import write_snapshot
+
+    recording = recording_of(guest, everything=everything, also=also)
+    return recording, write_snapshot(path, recording, force=force)
+
+
+def _vmcoreinfo(guest: Guest, order: Literal["little", "big"], everything: bool) -> bytes | None:
+    """The kernel's VMCOREINFO, by its symbols, or by a search where RAM is cheap to read or is read as a whole."""
+    from inspector.linux import vmcoreinfo
+
+    found = None if guest.symbols is None else vmcoreinfo.by_symbols(guest.memory, guest.symbols)
+    if found is None and (guest.memory.source.cheap or everything):
+        told = partial(guest.progress, "searching RAM for VMCOREINFO")
+        found = vmcoreinfo.by_search(guest.memory, order, told)
+    return found

@@ -30,20 +30,20 @@ class Recorded:
 
 
 def _record(session: Session, arguments: Namespace) -> Iterator[Recorded | Note]:
-    from inspector.recording import recording_of
-    from inspector.snapshot.write import write_snapshot
+    from inspector.recording import record
 
     guest = session.at
     also = [_also(session, text) for text in arguments.also]
-    recording = recording_of(guest, everything=arguments.everything, also=also)
-    summary = write_snapshot(arguments.file, recording, force=arguments.force)
+    recording, summary = record(
+        guest, arguments.file, everything=arguments.everything, also=also, force=arguments.force
+    )
     yield Recorded(summary, guest.memory.ram.total, guest.running)
     for address, size in also:
         held = sum(end - start for start, end in guest.memory.ram.within(address, size))
         if held < size:
             yield Note(f"of --also {address:#x}:{size:#x} only {held:#x} bytes are RAM; the others were not read")
     if guest.roots.state == "radix" and recording.vmcoreinfo is None:
-        yield Note("no VMCOREINFO is in it, which drgn and crash need; it is found with --vmlinux FILE")
+        yield Note("no VMCOREINFO is in it, which drgn and crash need; --vmlinux FILE finds it")
 
 
 def _also(session: Session, text: str) -> tuple[int, int]:
@@ -71,8 +71,8 @@ COMMANDS = (
             Example("record guest.core.gz --force", "the tables and registers, a few KiB"),
             Example("record code.core.gz --also 0x0:64K --force", "and the first 64 KiB of RAM"),
         ),
-        "The file is an ordinary ELF core that readelf and gdb open, and drgn and crash where --vmlinux FILE gave it "
-        "the kernel's VMCOREINFO. It holds the page tables and every register of every vCPU; with --everything all "
-        "of RAM.",
+        "The file is an ordinary ELF core that readelf and gdb open, and drgn and crash where it holds the kernel's "
+        "VMCOREINFO (found with --vmlinux FILE, or by a search of RAM that is quick to read). It holds the page tables "
+        "and every register of every vCPU; with --everything all of RAM.",
     ),
 )

@@ -12,11 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import MappingProxyType, TracebackType
-from typing import IO, Any, ClassVar, NoReturn, Protocol
+from typing import IO, Any, ClassVar, NoReturn, Protocol, TypeVar
 
 from inspector import operands
 from inspector.errors import InspectorError, TargetLost, UsageError
 from inspector.guest import Guest
+
+T = TypeVar("T")
 
 MODULES: Mapping[str, str] = MappingProxyType(
     {
@@ -137,26 +139,28 @@ class Session:
 
     def values(self, texts: Sequence[str]) -> Iterator[int]:
         """The values of operands in order, where ``-`` stands for the lines of standard input."""
-        for text in texts:
-            if text == "-":
-                yield from self._values_of_lines()
-            else:
-                yield self.value(text)
+        return self.each(texts, lambda value: value)
 
-    def _values_of_lines(self) -> Iterator[int]:
-        """The values of standard input's lines. One that is wrong is told to ``on_wrong_line``, and the next goes on:
-        the others were asked about too."""
-        for number, line in enumerate(self.stdin, 1):
-            if not line.strip():
+    def each(self, texts: Sequence[str], ask: Callable[[int], T]) -> Iterator[T]:
+        """What ``ask`` answers to each operand in order, where ``-`` stands for the lines of standard input.
+
+        A line that is wrong, or cannot be answered, is told to ``on_wrong_line``, and the next goes on: the others were
+        asked about too."""
+        for text in texts:
+            if text != "-":
+                yield ask(self.value(text))
                 continue
-            try:
-                value = self.value(line.strip())
-            except UsageError as error:
-                if self.on_wrong_line is None:
-                    raise
-                self.on_wrong_line(error, number)
-            else:
-                yield value
+            for number, line in enumerate(self.stdin, 1):
+                if not line.strip():
+                    continue
+                try:
+                    answer = ask(self.value(line.strip()))
+                except UsageError as error:
+                    if self.on_wrong_line is None:
+                        raise
+                    self.on_wrong_line(error, number)
+                else:
+                    yield answer
 
 
 @dataclass(frozen=True, slots=True)

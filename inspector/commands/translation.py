@@ -45,8 +45,11 @@ class Compared:
 
     @property
     def ok(self) -> bool:
-        """Whether the hardware's walk reached a page."""
-        return self.answers[0].ok
+        """Whether the hardware's walk reached a page and KVM's, as mended, agrees: that they differ is a finding.
+
+        Its older variants always do."""
+        hardware, software = self.answers[0], next(each for each in self.answers if each.walker == KVM)
+        return hardware.ok and (hardware.access is not None or disagreement(hardware, software) is None)
 
 
 def disagreement(hardware: Translation, software: Translation, lead: str = "") -> str | None:
@@ -102,16 +105,19 @@ def _xlate(session: Session, arguments: Namespace) -> Iterator[Xlate]:
     def ask(ea: int, **more: Any) -> Translation:
         return guest.translate(ea, **whom, **more)
 
-    for ea in session.values(arguments.ea):
+    def xlate(ea: int) -> Xlate:
         answer = ask(ea, walker=arguments.walker, access=arguments.access)
         in_ram = None if answer.ra is None else guest.memory.ram.covers(answer.ra, 1)
-        yield Xlate(answer, _second_opinion(ask, answer), in_ram)
+        return Xlate(answer, _second_opinion(ask, answer), in_ram)
+
+    yield from session.each(arguments.ea, xlate)
 
 
 def _compare(session: Session, arguments: Namespace) -> Iterator[Compared]:
     guest = session.at
     whom = _as_whom(session, arguments)
-    for ea in session.values(arguments.ea):
+
+    def compare(ea: int) -> Compared:
         hardware, *others = guest.compare(ea, access=arguments.access, **whom)
         mapped = hardware if arguments.access is None else guest.translate(ea, **whom)
         lines = [line for other in others if (line := disagreement(mapped, other))]
@@ -121,7 +127,9 @@ def _compare(session: Session, arguments: Namespace) -> Iterator[Compared]:
             verdict = f"{len(lines)} of {len(others)} software walks differ"
         else:
             verdict = "all walkers agree" if mapped.ok else "no walker finds a page"
-        yield Compared((hardware, *others), verdict)
+        return Compared((hardware, *others), verdict)
+
+    yield from session.each(arguments.ea, compare)
 
 
 def _where(parser: Parser) -> None:

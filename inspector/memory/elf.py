@@ -226,4 +226,4 @@ def read_notes(path: str, data: Bytes, core: Core) -> Iterator[Note]:
 
 def cut_short(path: str, size: int, what: str) -> FormatError:
     """The error for a file that ends too early."""
-    return FormatError(path, f"the file is cut short: it ends after {size} bytes, before {what} does; copy it again")
+    return FormatError(path, f"the file is cut short: it ends after {size} bytes, before {what}; copy it again")

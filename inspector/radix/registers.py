@@ -58,9 +58,9 @@ _MSR_LOW = (
 def describe_msr(value: int) -> str:
     """An MSR in words for a status line: "user, translation on, little-endian"."""
     user, host = bool(value & bits.MSR_PR), bool(value & bits.MSR_HV)
-    who = ("user of the host" if host else "user") if user else ("hypervisor" if host else "kernel")
-    words = [who]
     fetches, data = bool(value & bits.MSR_IR), bool(value & bits.MSR_DR)
+    kernel = "kernel" if fetches or data else "privileged"  # with translation off it may be firmware
+    words = [("user of the host" if host else "user") if user else "hypervisor" if host else kernel]
     if fetches == data:
         words.append(f"translation {'on' if data else 'off'}")
     else:

@@ -25,7 +25,7 @@ from tests.fakes import KERNEL_MSR, LINUX_LPCR
         ("process_table 0", "process-table", "nothing registered"),
         ("leaf 0xc00000000000018e", "pte", "leaf: real page 0x0, read, write"),
         ("msr 0x9000000000001033", "msr", "hypervisor, translation on, little-endian"),
-        ("MSR 0x8000000000000000", "msr", "kernel, translation off, big-endian"),
+        ("MSR 0x8000000000000000", "msr", "privileged, translation off, big-endian"),
         ("lpcr 0x3d3f408", "lpcr", "radix host"),
         ("dsisr 0x42000000", "dsisr", "no translation found; the access was a store"),
         ("amr 0xfcffffffffffffff", "amr", "KUAP blocks reads and writes"),

@@ -106,7 +106,7 @@ def test_values_seen_in_guests_hold_no_unknown_bit(register: str, value: int) ->
         (0x9000000000000000, "hypervisor, translation off, big-endian"),
         (0x0000000000000010, "kernel, translation on for data only, big-endian, 32-bit"),
         (0x8000000000400021, "kernel, translation on for fetches only, little-endian, secure"),
-        (0, "kernel, translation off, big-endian, 32-bit"),
+        (0, "privileged, translation off, big-endian, 32-bit"),
     ],
 )
 def test_msr_in_words(value: int, words: str) -> None:

@@ -60,7 +60,7 @@ def test_nip_by_name_where_there_is_room() -> None:
 
 def test_a_vcpu_in_firmware() -> None:
     [line] = lines(gather(guest(firmware_target())), 200)
-    assert line.endswith("PID 0 LPID 0  NIP 0xdbf0100  kernel, translation off, big-endian")
+    assert line.endswith("PID 0 LPID 0  NIP 0xdbf0100  privileged, translation off, big-endian")
 
 
 def test_what_is_unknown_is_not_zero() -> None:
