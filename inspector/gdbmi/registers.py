@@ -9,7 +9,8 @@ bit 56, which no PowerPC MSR has otherwise.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from inspector.errors import ProtocolError
 from inspector.gdbmi.monitor import parse_value
@@ -83,6 +84,24 @@ class RegisterReader:
             return {}  # the monitor did not switch: its values would be another vCPU's
         values = {name: parse_value(text or "") for name, text in zip(names, said[1:-1], strict=True)}
         return {name: value for name, value in values.items() if value is not None}
+
+
+@contextmanager
+def byte_order_of_guest(session: GdbSession) -> Iterator[None]:
+    """gdb's byte order as that of the vCPU it has selected, for as long as this lasts; then big again, always.
+
+    Raises TargetLost, ReplyTimeout, ProtocolError."""
+    msr = session.register_numbers.get("msr")
+    reply = session.command(f"-data-list-register-values x {msr}")
+    found = VALUE.search(reply.line)
+    if found is None or not int(found[2], 16) & SWAPPED_LE:
+        yield
+        return
+    try:
+        session.console("set endian little")
+        yield
+    finally:
+        session.console("set endian big")
 
 
 def in_order(raw: Mapping[str, int]) -> dict[str, int]:

@@ -26,17 +26,21 @@ class Verdict:
 
 
 def compare(ours: MemorySource, guest: MemorySource, spans: Sequence[tuple[int, int]]) -> Verdict:
-    """Compare samples of every (start, end) of ``spans`` with the stopped ``guest``.
+    """Compare samples of every (start, end) of ``spans`` with the stopped ``guest``: its beginning, and as many more as
+    its size makes of them all.
 
     Places that hold something are preferred, that zero equals zero proving little; but some are compared
     whatever they hold, for the guest may have something there. Raises what ``ours`` raises, and TargetError."""
     chosen: list[tuple[int, bytes]] = []
+    starts = [start for start, end in spans if end - start >= SAMPLE_BYTES]
+    for address in starts:
+        chosen.append((address, ours.read(address, SAMPLE_BYTES)))
     for number, address in enumerate(_places(spans)):
+        if len(chosen) >= SAMPLES + len(starts):
+            break
         data = ours.read(address, SAMPLE_BYTES)
         if any(data) or number % 16 == 0:
             chosen.append((address, data))
-        if len(chosen) == SAMPLES:
-            break
     told = _read(guest, [(address, SAMPLE_BYTES) for address, _ in chosen])
     for (address, data), there in zip(chosen, told, strict=True):
         if there != data:
@@ -51,11 +55,10 @@ def _read(guest: MemorySource, runs: list[tuple[int, int]]) -> Iterable[bytes | 
 
 
 def _places(spans: Sequence[tuple[int, int]]) -> list[int]:
-    """Addresses to compare: the beginning of every span, then ever more closely through it."""
+    """Addresses to compare after the beginnings: through all spans, then ever more closely."""
+    total = sum(end - start for start, end in spans)
+    step = max(1, total // PLACES // SAMPLE_BYTES) * SAMPLE_BYTES
     places: list[int] = []
     for start, end in spans:
-        high = end - SAMPLE_BYTES
-        if start <= high:
-            step = max(SAMPLE_BYTES, (high - start) // PLACES // SAMPLE_BYTES * SAMPLE_BYTES)
-            places += range(start, high + 1, step)
+        places += range(start + step, end - SAMPLE_BYTES + 1, step)
     return [place for start in range(8) for place in places[start::8]]

@@ -15,7 +15,7 @@ from inspector.errors import NotSupported, UsageError
 from inspector.gdbmi.console import looking
 from inspector.gdbmi.endpoint import parse_endpoint
 from inspector.gdbmi.records import MiError
-from inspector.gdbmi.registers import RegisterReader
+from inspector.gdbmi.registers import RegisterReader, byte_order_of_guest
 from inspector.gdbmi.run import GuestControl
 from inspector.gdbmi.session import GdbSession, attach
 from inspector.memory.physical import Clock, MemorySource, RamMap
@@ -25,6 +25,8 @@ from inspector.targets.base import REGISTERS, KeptRegisters, KnownRoots, Registe
 
 AUTO = "auto"
 """What ``--source`` says where the fastest way to RAM is to be taken."""
+
+REAL_ONLY = "gdb reads real addresses here, of RAM; 'xlate' tells where an address goes"
 
 GDB_NAMES: Mapping[str, tuple[str, ...]] = {"nip": ("pc",), "pid": ("pidr", "pid")}
 """What gdb calls a register, the newer name first: QEMU 9.0 renamed PIDR from ``pid`` to ``pidr``."""
@@ -202,16 +204,21 @@ class LiveControl(GuestControl):
     def console(self, command: str) -> str:
         """What gdb prints for a command that only looks; its memory reads are of RAM, by real address.
 
-        Words are shown as if the guest were big-endian, whatever it is. Raises UsageError for a command that
-        would do more, naming what is allowed, and NotSupported while the guest runs."""
+        Words are shown in the byte order of the vCPU that gdb has selected; page-table entries are big-endian in
+        any case. Raises UsageError for a command that would do more, naming what is allowed, and NotSupported while
+        the guest runs."""
         text = looking(command)
         self.poll()
         if self.session.clock.running:
             raise NotSupported("the guest is running, and gdb sees nothing of it meanwhile; 'interrupt' it first")
         try:
-            return self.session.console(text)
+            with byte_order_of_guest(self.session):
+                return self.session.console(text)
         except MiError as refused:
-            raise MiError(command, refused.message) from refused
+            message = refused.message
+            if "Cannot access memory" in message:
+                message += f" ({REAL_ONLY})"
+            raise MiError(command, message) from refused
 
 
 def open_live(

@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.gdbmi.monitor import parse_machine, parse_mtree, parse_status, parse_value, parse_version, version_words
+from inspector.gdbmi.monitor import (
+    Backend,
+    parse_host_address,
+    parse_machine,
+    parse_memdevs,
+    parse_mtree,
+    parse_status,
+    parse_string,
+    parse_value,
+    parse_version,
+    version_words,
+)
 from inspector.memory.physical import Range
 
 PSERIES = """\
@@ -130,3 +141,26 @@ def test_status_version_machine_and_values() -> None:
     assert parse_value("0\r\n") == 0
     assert parse_value("unknown register\r\n") is None
     assert parse_value("") is None
+
+
+def test_where_qemu_keeps_a_byte() -> None:
+    said = "Host virtual address for 0x3fffffff (ram) is 0x7f26efffefff\r\n"
+    assert parse_host_address(said) == 0x7F26EFFFEFFF
+    assert parse_host_address("No memory is mapped at address 0x40000000\r\n") is None
+    assert parse_host_address("") is None
+
+
+def test_memory_backends() -> None:
+    said = (
+        "memory backend: ram\r\n  size:  1073741824\r\n  merge: true\r\n  share: true\r\n  policy: default\r\n"
+        "  host nodes: \r\n\r\nmemory backend: dimm-1\r\n  size:  4096\r\n  share: false\r\n  host nodes: 0 1\r\n\r\n"
+        "memory backend: two words\r\n  size:  4096\r\n  share: true\r\n"
+    )
+    assert parse_memdevs(said) == [Backend("ram", 1 << 30, True), Backend("dimm-1", 4096, False)]
+    assert parse_memdevs("unknown command: 'info memdev'\r\n") == []
+
+
+def test_strings_as_the_monitor_prints_them() -> None:
+    assert parse_string('"/dev/shm/a \\"b\\""\r\n') == '/dev/shm/a "b"'
+    for said in ("Error: Property not found\r\n", "true\r\n", "", "17"):
+        assert parse_string(said) is None

@@ -13,6 +13,7 @@ from inspector.errors import (
     ConnectError,
     FormatError,
     NotSupported,
+    ProtocolError,
     TargetLost,
     ToolMissing,
     UnknownRegister,
@@ -38,7 +39,7 @@ RULES: list[dict[str, Any]] = [
     {"match": r"^-exec-continue", "say": record("running")},
     {"match": r"^-exec-interrupt", "say": record("done") + STOPPED},
     {"match": r"memory-bytes", "say": memory_record(0, b"\x11" * 256)},
-    {"match": r"inspector_read", "scratch": "11" * (1 << 14)},
+    {"match": r"inspector_read", "scratch": "11" * (1 << 15)},
 ]
 
 
@@ -131,6 +132,49 @@ def test_the_console_is_given_only_what_looks(tmp_path: Path) -> None:
         with pytest.raises(UsageError):
             target.control.console("set var $r1 = 1")
         assert len(gdb.commands) == told
+
+
+LITTLE = 0x33B0_8002_0000_0080
+"""An MSR of a little-endian vCPU, read big-endian."""
+
+
+@pytest.mark.parametrize(("msr", "ordered"), [(LITTLE, True), (BIG, False)])
+@pytest.mark.parametrize("refused", [False, True])
+def test_the_console_shows_the_vcpus_own_byte_order(tmp_path: Path, msr: int, ordered: bool, refused: bool) -> None:
+    said = (
+        record('error,msg="Cannot access memory at address 0xc000"') if refused else '~"$1 = 1\\n"\n' + record("done")
+    )
+    rules = (
+        {"match": r"register-values x 33$", "say": register_record({33: msr})},
+        {"match": r'"x/gx', "say": said},
+    )
+    with opened(tmp_path, *rules) as (target, gdb):
+        told = len(gdb.commands)
+        if refused:
+            with pytest.raises(ProtocolError, match="real addresses here"):
+                target.control.console("x/gx 0xc000")
+        else:
+            assert target.control.console("x/gx 0xc000") == "$1 = 1\n"
+        given = [line for line in gdb.commands[told:] if not line.startswith("-data")]
+        between = ["set endian little", "x/gx 0xc000", "set endian big"]
+        assert given == (between if ordered else between[1:2])
+
+
+@pytest.mark.parametrize(("source", "says"), [("fast", "auto, ram"), ("gdb", "leave one of them out")])
+def test_a_source_that_is_none_is_said_before_the_guest_is_disturbed(tmp_path: Path, source: str, says: str) -> None:
+    with FakeStub() as stub:
+        with pytest.raises(UsageError, match=says):
+            open_live(stub.spec, source=source, ram_file="file")
+        assert stub.packets == []
+
+
+def test_a_source_that_cannot_be_had_leaves_nothing_open(tmp_path: Path) -> None:
+    with FakeStub() as stub:
+        gdb = FakeGdb(tmp_path, [*RULES, *attach_rules()])
+        with pytest.raises(NotSupported, match="names no backend"):
+            open_live(stub.spec, gdb=gdb.path, source="ram")
+        assert gdb.ended()
+        assert "-target-detach" in gdb.commands
 
 
 def test_a_ram_file_that_does_not_fit_leaves_nothing_open(tmp_path: Path) -> None:
