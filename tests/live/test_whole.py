@@ -108,6 +108,20 @@ def test_a_snapshot_answers_as_the_live_guest_did(guest: Machine, tmp_path: Path
 
 
 @pytest.mark.guests("pseries-p9", "powernv9")
+def test_the_kernels_own_description_is_found_by_symbols_and_without(guest: Machine) -> None:
+    from inspector.recording import recording_of
+
+    release = guest.shell("uname -r").strip()
+    found = []
+    for options in ({"vmlinux": str(guest.vmlinux)}, {"ram": str(guest.ram_file)}):
+        with inspector.open_target(guest.target, vmlinux=options.get("vmlinux"), ram=options.get("ram")) as seen:
+            found.append(recording_of(seen).vmcoreinfo)
+    assert found[0] is not None
+    assert found[0].startswith(f"OSRELEASE={release}\n".encode())
+    assert found[1] == found[0]
+
+
+@pytest.mark.guests("pseries-p9", "powernv9")
 def test_looking_on_while_it_runs(guest: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     """With the shared RAM file; every answer says that it may be changing, and the guest is never stopped for it."""
     words = [guest.target, "--ram", str(guest.ram_file), "--json"]
