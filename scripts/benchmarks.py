@@ -14,55 +14,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 
 import inspector
 from inspector.guest import Guest
 from inspector.memory.physical import MemorySource
 from inspector.radix.walk import translate
+from scripts.figures import Figure, median_time
 from scripts.guests import Machine
 from scripts.oracle import addresses
 from scripts.stubsocket import StubSocket
 
 ROUNDS = 7
 KERNEL = 0xC000_0000_0000_0000
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure and its floor, in ``unit``; ``ratio`` is figure to floor, and ``bound`` what it should not pass
-    (``least``: should reach)."""
-
-    name: str
-    what: str
-    figure: float
-    floor: float
-    unit: str
-    bound: float
-    least: bool = False
-    floor_is: str = "bare socket"
-    besides: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def ratio(self) -> float:
-        """Figure to floor."""
-        return self.figure / self.floor
-
-    @property
-    def kept(self) -> bool:
-        """Whether it is within its bound."""
-        return self.ratio >= self.bound if self.least else self.ratio <= self.bound
-
-
-def median_time(work: Callable[[], object], times: int) -> float:
-    """Median seconds of one call."""
-    took = []
-    for _ in range(times):
-        start = time.perf_counter()
-        work()
-        took.append(time.perf_counter() - start)
-    return statistics.median(took)
 
 
 class Spy:
@@ -90,10 +55,10 @@ def bridge(machine: Machine) -> Iterator[Figure]:
     small: list[tuple[float, float]] = []
     cold: list[tuple[float, float]] = []
     bulk: list[tuple[float, float]] = []
-    with inspector.open_target(machine.target) as guest:
+    with inspector.open_target(machine.target, source="gdb") as guest:
         counted = _thousand(guest)
     for _ in range(ROUNDS):
-        with inspector.open_target(machine.target) as guest:
+        with inspector.open_target(machine.target, source="gdb") as guest:
             one, mib = _reads(guest.target.source.read)
             ours, reads = _cold(guest)
         with StubSocket(machine.gdb_address) as stub:
@@ -189,7 +154,14 @@ def live() -> Iterator[Figure]:
         yield from bridge(machine)
 
 
-GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {"start": start, "bridge": live}
+def sources() -> Iterator[Figure]:
+    """The ways to RAM; see bench_sources.py."""
+    from scripts.bench_sources import sources
+
+    yield from sources()
+
+
+GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {"start": start, "bridge": live, "sources": sources}
 
 
 def main(words: Sequence[str]) -> int:

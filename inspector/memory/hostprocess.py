@@ -40,7 +40,7 @@ def of_client(client: int, unix_path: str = "", listener: int = 0) -> Served:
     if pids:
         return Served(tuple(sorted(pids, key=lambda pid: "qemu" not in _name(pid))))
     if denied:
-        return Served((), "the kernel does not let this user look into its own processes there")
+        return Served((), "no process of this user that the kernel lets it look into serves the stub")
     return Served((), "no process of this user serves the stub")
 
 

@@ -28,7 +28,8 @@ WRITING = re.compile(
 )
 """Packets that write memory or registers, insert breakpoints, or end or restart the guest."""
 MODE = b"Qqemu.PhyMemMode:"
-LOOKING_MONITOR = ("info ", "print", "cpu ", "qom-get ")
+LOOKING_MONITOR = ("info ", "print", "cpu ", "qom-get ", "gpa2hva ")
+SAVE = re.compile(r'pmemsave (0x[0-9a-f]+) (0x[0-9a-f]+) "/[\w./-]+/inspector-ram-\w+/\d+"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,8 @@ def audit(packets: list[Packet], ram: RamMap, *, run_control: bool = False) -> i
     """Check that ``packets`` only look, and at RAM only; how many reads there were.
 
     Every read is of RAM, by real address (after the mode was set and before it was reset), nothing is written,
-    the monitor is asked only what looks, and the guest runs only by detaching unless ``run_control``."""
+    the monitor is asked only what looks, or to save RAM to a file of ours, and the guest runs only by detaching unless
+    ``run_control``."""
     physical = False
     reads = 0
     for packet in packets:
@@ -144,7 +146,9 @@ def audit(packets: list[Packet], ram: RamMap, *, run_control: bool = False) -> i
             reads += 1
             assert physical, f"read in virtual mode: {body!r}"
             assert ram.covers(*read), f"read outside RAM: {body!r}"
-        if (asked := packet.monitor) is not None:
+        if (asked := packet.monitor) is not None and (saved := SAVE.fullmatch(asked)):
+            assert ram.covers(int(saved[1], 16), int(saved[2], 16)), f"saved from outside RAM: {asked!r}"
+        elif asked is not None:
             assert asked.startswith(LOOKING_MONITOR), f"the monitor was told {asked!r}"
         if body.startswith((b"vCont;", b"c", b"s")):
             assert run_control, f"the guest was run: {body!r}"

@@ -38,7 +38,9 @@ LIMIT = 20.0
 
 @contextmanager
 def opened(spec: str, **options: object) -> Iterator[LiveTarget]:
-    """A target, closed at the end."""
+    """A target that is read through gdb, or the RAM file that is given; closed at the end."""
+    if "ram_file" not in options:
+        options.setdefault("source", "gdb")
     target = open_live(spec, **options)  # type: ignore[arg-type]
     try:
         yield target
@@ -235,7 +237,7 @@ def test_a_stopped_guest_stands_afterwards_unless_told_to_run(guest: Machine, wa
 CHILD = """
 import os, signal, sys, time
 from inspector.targets.live import open_live
-target = open_live(sys.argv[1])
+target = open_live(sys.argv[1], source="gdb")
 way = sys.argv[2]
 if way == "running":
     target.control.resume()
