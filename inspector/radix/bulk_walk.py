@@ -109,12 +109,10 @@ class Translator:
         out.ra[:], out.entry[:], out.shift[:], out.status[:] = 0, 0, TREE_BITS, Status.OK
         if tree_bits(self.descriptor) != TREE_BITS:
             out.status[:] = Status.TREE_SIZE
-            return
-        offset = eas & np.uint64((1 << TREE_BITS) - 1)
-        if self.root is None:
+        elif self.root is None:
             out.status[:] = self._why_no_root()
         else:
-            self._walk(offset, out)
+            self._walk(eas & np.uint64((1 << TREE_BITS) - 1), out)
         outside = eas & np.uint64(~EA_VALID_MASK & ((1 << 64) - 1)) != 0
         if outside.any():
             out.ra[outside], out.entry[outside], out.shift[outside] = 0, 0, TREE_BITS

@@ -18,6 +18,7 @@ from inspector.radix import oddities
 from inspector.radix.bits import LEVEL_BITS, PDE_NLB, PDE_NLS, RPDB_MASK, TREE_BITS, tree_bits
 from inspector.radix.columns import U32, U64, Bools, Findings, Limits, Root, Rows, SweepOddity
 from inspector.radix.reading import TableReader
+from inspector.radix.sharing import repeats
 from inspector.radix.slab import Slab
 
 Say = Callable[[str, int, int], tuple[str, str]]
@@ -70,6 +71,7 @@ class Descent:
         self.interrupted = False
         self.tables_left = self.limits.tables
         self.leaves_left = self.limits.leaves
+        self.uncounted: list[Slab] = []
         self.bytes_left = self.limits.table_bytes
 
     # -- oddities --------------------------------------------------------------------------------------------------
@@ -211,13 +213,25 @@ class Descent:
                     self.odd(frontier, level, np.array([place]), partial(_unreadable, error, base))
                 else:
                     self.findings.counts[f"table-{error.slug}"] += 1
-        leaves = slab.leaves_at
-        total = int(leaves.sum())
+        self._afford(slab, frontier, level)
+
+    def _afford(self, slab: Slab, frontier: _Frontier, level: int) -> None:
+        """Leave out the places whose leaves are beyond the limit. They are counted only where they might be too many,
+        for that costs a pass over the tables."""
+        most = len(slab.offset) << slab.bits
+        if most <= self.leaves_left and self.stream_tables is None:
+            self.uncounted.append(slab)
+            self.leaves_left -= most
+            return
+        self.leaves_left += sum((len(each.offset) << each.bits) - each.leaf_count for each in self.uncounted)
+        self.uncounted.clear()
+        ends = np.cumsum(slab.leaves_at)
+        total = int(ends[-1]) if len(ends) else 0
         if total > self.leaves_left:
-            keep = int(np.searchsorted(np.cumsum(leaves), self.leaves_left, side="right"))
+            keep = int(np.searchsorted(ends, self.leaves_left, side="right"))
             self.odd(frontier, level, np.array([keep]), _too_large)
             slab.cut_places(keep)
-            total = int(leaves[:keep].sum())
+            total = int(ends[keep - 1]) if keep else 0
         self.leaves_left -= total
 
     def _below(self, slab: Slab, level: int, most: int) -> _Frontier:
@@ -258,7 +272,7 @@ def _distinct(base: U64, most: int | None) -> Iterator[tuple[U64, Rows | None, R
     or None where row i is table i, the rows or None for all)."""
     if most is None:
         most = max(len(base), 1)
-    if not _repeats(base):
+    if not repeats(base):
         for first in range(0, len(base), most):
             if len(base) <= most:
                 yield base, None, None
@@ -274,17 +288,3 @@ def _distinct(base: U64, most: int | None) -> Iterator[tuple[U64, Rows | None, R
     for group, (begin, end) in enumerate(pairwise(ends.tolist())):
         rows = order[begin:end]
         yield address[group * most : (group + 1) * most], table[rows] - group * most, rows
-
-
-def _repeats(base: U64) -> bool:
-    """Whether any of these (multiples of 256) is there twice."""
-    if len(base) < 2:
-        return False
-    if bool((base[1:] > base[:-1]).all()):
-        return False
-    near = (base - base.min()) >> np.uint64(8)
-    if int(near.max()) < 1 << 32:
-        near32 = np.sort(near.astype(np.uint32))
-        return bool((near32[1:] == near32[:-1]).any())
-    near = np.sort(near)
-    return bool((near[1:] == near[:-1]).any())

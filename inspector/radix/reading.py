@@ -7,7 +7,7 @@ which tables are gathered without a word of Python for each.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from inspector.errors import MemoryReadError, Unreadable
@@ -30,11 +30,20 @@ CHUNK_BYTES = 512 << 10
 """Tables are decoded in pieces of this many bytes, so that a piece stays in the processor's cache from read to use."""
 
 
+RUN_WORDS = 2048
+"""Where runs of tables have so many entries on average, a call for each is worth it."""
+
+
 class RunReader(Protocol):
     """Reads runs of RAM."""
 
     def __call__(self, runs: Sequence[Run], /) -> Sequence[Buffer | MemoryReadError]:
         """For each run its very bytes, or the error that reading it alone would raise; TargetError is raised."""
+
+
+Gather = Callable[[int, int, "Words"], dict[int, MemoryReadError]]
+"""Fills an array (tables x entries, native order) with the tables numbered from the first number to the second. Those
+that cannot be read are zeroed and answered with their errors, by their number in the array."""
 
 
 class TableReader:
@@ -52,38 +61,43 @@ class TableReader:
         """Bytes of tables best asked for in one :meth:`gather`."""
         return CHUNK_BYTES if self.windows else BATCH_BYTES
 
-    def gather(self, addresses: Words, out: Words) -> dict[int, MemoryReadError]:
-        """Fill row i of ``out`` (tables x entries, native order) with the table at ``addresses[i]``, a multiple of the
-        table's size. Rows that cannot be read are zeroed and answered with their errors."""
+    def gather(self, addresses: Words, entries: int) -> Gather:
+        """How to fetch the tables of so many entries at these addresses, multiples of their size."""
         import numpy as np
 
-        length = out.shape[1] * 8
-        if not self.windows:
-            return self._from_runs(addresses, out)
+        length = 8 * entries
         left: NDArray[np.bool_] | None = None
+        parts: list[_FromWindow] = []
         for address, data in self.windows:
             first = -(-address // length) * length
             count = (address + len(data) - first) // length
             if count <= 0:
                 continue
-            rows = np.frombuffer(data, np.uint64, count * out.shape[1], first - address)
-            table = rows.reshape(count, out.shape[1])
+            rows = np.frombuffer(data, np.uint64, count * entries, first - address).reshape(count, entries)
             # What lies below the window wraps round and is beyond it too.
             at = (addresses - np.uint64(first)) >> np.uint64(length.bit_length() - 1)
             inside = at < np.uint64(count)
             if left is None and inside.all():
-                np.take(table, at.astype(np.intp), axis=0, out=out, mode="clip")
-                out.byteswap(inplace=True)
-                return {}
-            out[inside] = table[at[inside].astype(np.intp)].byteswap()
+                return _FromWindow(rows, at.view(np.int64)).fill
+            where = np.flatnonzero(inside)
+            parts.append(_FromWindow(rows, at[where].view(np.int64), where))
             left = ~inside if left is None else left & ~inside
-        where = np.arange(len(addresses)) if left is None else np.flatnonzero(left)
-        if not len(where):
-            return {}
-        rest = np.empty((len(where), out.shape[1]), np.uint64)
-        errors = self._from_runs(addresses[where], rest)
-        out[where] = rest
-        return {int(where[row]): error for row, error in errors.items()}
+        rest = np.arange(len(addresses)) if left is None else np.flatnonzero(left)
+
+        def fill(first: int, last: int, out: Words) -> dict[int, MemoryReadError]:
+            for part in parts:
+                part.fill(first, last, out)
+            mine = rest[slice(*np.searchsorted(rest, (first, last)))]
+            if len(mine) == last - first:
+                return self._from_runs(addresses[first:last], out)
+            if not len(mine):
+                return {}
+            some = np.empty((len(mine), entries), np.uint64)
+            errors = self._from_runs(addresses[mine], some)
+            out[mine - first] = some
+            return {int(mine[row]) - first: error for row, error in errors.items()}
+
+        return fill
 
     def _from_runs(self, addresses: Words, out: Words) -> dict[int, MemoryReadError]:
         """The same by runs: touching tables in one run, and each alone where a run of several cannot be read."""
@@ -133,8 +147,7 @@ class TableReader:
         run = np.searchsorted(starts, addresses, side="right") - 1
         ahead = np.cumsum(sizes) - sizes
         at = (ahead[run] + addresses - starts[run]) // np.uint64(out.shape[1] * 8)
-        np.take(rows, at.astype(np.intp), axis=0, out=out, mode="clip")
-        out.byteswap(inplace=True)
+        _FromWindow(rows, at.view(np.int64)).fill(0, len(out), out)
 
     def _ask(self, runs: list[Run]) -> list[Buffer | MemoryReadError]:
         """What the reader gives; a run of another length than was asked for is as good as none."""
@@ -147,3 +160,44 @@ class TableReader:
             else Unreadable(address, length, f"the source gave {len(each):#x} bytes instead; ask again")
             for (address, length), each in zip(runs, found, strict=True)
         ]
+
+
+class _FromWindow:
+    """Tables that are rows of a window: ``at`` is which, and ``where`` which of the tables asked for (None: all)."""
+
+    def __init__(self, rows: Words, at: NDArray[np.int64], where: NDArray[np.intp] | None = None) -> None:
+        import numpy as np
+
+        self.rows = rows
+        self.swapped = rows.view(">u8")
+        self.at = at
+        self.where = where
+        self.ends = np.flatnonzero(at[1:] - at[:-1] != 1) + 1
+        """Where a run of rows that follow each other ends."""
+        self.in_runs = (len(self.ends) + 1) * RUN_WORDS <= len(at) * rows.shape[1]
+
+    def fill(self, first: int, last: int, out: Words) -> dict[int, MemoryReadError]:
+        """Fill ``out`` with the tables asked for from ``first`` to ``last``, as far as they are here."""
+        if self.where is None:
+            self._copy(first, last, out)
+            return {}
+        begin, end = self.where.searchsorted((first, last)).tolist()
+        if begin < end:
+            some = out[: end - begin].copy()
+            self._copy(begin, end, some)
+            out[self.where[begin:end] - first] = some
+        return {}
+
+    def _copy(self, first: int, last: int, out: Words) -> None:
+        """The rows from ``first`` to ``last``. Where runs are long enough to be worth a call each, a run is copied and
+        swapped in one pass."""
+        if not self.in_runs:
+            self.rows.take(self.at[first:last], axis=0, out=out, mode="clip")
+            out.byteswap(inplace=True)
+            return
+        begin, end = self.ends.searchsorted((first, last), side="right").tolist()
+        at = first
+        for upto in [*self.ends[begin:end].tolist(), last]:
+            row = int(self.at[at]) if at < upto else 0
+            out[at - first : upto - first] = self.swapped[row : row + upto - at]
+            at = upto

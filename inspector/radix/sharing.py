@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from inspector.radix.columns import Findings, Root, SweepOddity
+from inspector.radix.columns import U64, Findings, Root, SweepOddity
 from inspector.radix.slab import Slab
 
 SHARED = "shared-table"
 SHARED_LEVELS = "shared-levels"
 MOST_OWNED = 64
 """Shared tables all of whose owners are named."""
+MARKS_EACH = 64
+"""Repeats are sought by marks where those take at most so many bytes for each table, and by sorting else."""
 
 
 def tell_shared(roots: tuple[Root, ...], slabs: Sequence[Slab], findings: Findings) -> None:
@@ -20,6 +22,8 @@ def tell_shared(roots: tuple[Root, ...], slabs: Sequence[Slab], findings: Findin
     for slab in slabs:
         if slab.table is not None:
             _shared_places(roots, slab, findings)
+    if not slabs or not repeats(np.concatenate([slab.address for slab in slabs])):
+        return
     for at, slab in enumerate(slabs):
         for lower in slabs[at + 1 :]:
             if slab.level != lower.level:
@@ -71,3 +75,17 @@ def _shared_levels(slab: Slab, lower: Slab, findings: Findings) -> None:
 
 def _owner(root: Root) -> str:
     return f"LPID {root.lpid}" if root.pid is None else f"PID {root.pid}"
+
+
+def repeats(base: U64) -> bool:
+    """Whether any of these multiples of 256 is there twice."""
+    if len(base) < 2 or bool((base[1:] > base[:-1]).all()):
+        return False
+    near = (base - base.min()) >> np.uint64(8)
+    reach = int(near.max()) + 1
+    if reach <= MARKS_EACH * len(base):
+        marks = np.zeros(reach, np.bool_)
+        marks[near.view(np.int64)] = True
+        return int(np.count_nonzero(marks)) < len(base)
+    near.sort()
+    return bool((near[1:] == near[:-1]).any())

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from inspector.errors import MemoryReadError
 from inspector.radix.columns import LEAF, U8, U16, U32, U64, Bools, Columns, Places, Root, Rows
-from inspector.radix.reading import TableReader
+from inspector.radix.reading import CHUNK_BYTES, TableReader
 
 DIRECTORY = -(1 << 62)
 """As a signed integer an entry is valid where it is negative, and a directory (V without L) where it is below this."""
@@ -34,7 +34,7 @@ class Slab:
     """Tables of ``level`` with 2**``bits`` entries, each covering 2**``shift`` bytes.
 
     Places: ``root`` (index), ``offset``, ``parent`` (the place above, in the slab of the level above) and ``table``
-    (None: place i is table i). Tables: ``address``, ``fill`` (valid entries), ``directories`` among these, and
+    (None: place i is table i). Tables: ``address``, ``directories`` (how many entries are valid and no leaves) and
     ``errors`` by table. Entries: ``dense`` whole, or ``slots`` (table << bits | index, ascending) with ``values``.
     """
 
@@ -47,7 +47,6 @@ class Slab:
     parent: NDArray[np.int32]
     table: Rows | None
     address: U64
-    fill: U16 = field(default_factory=lambda: np.zeros(0, np.uint16))
     directories: U16 = field(default_factory=lambda: np.zeros(0, np.uint16))
     errors: Mapping[int, MemoryReadError] = field(default_factory=dict)
     dense: U64 | None = None
@@ -61,12 +60,13 @@ class Slab:
         """Fetch and decode the tables. With ``keep_partial``, KeyboardInterrupt leaves those read so far, makes it not
         ``complete``, and the answer is which places are left (None: all)."""
         count, entries = len(self.address), 1 << self.bits
-        self.fill, self.directories = np.zeros(count, np.uint16), np.zeros(count, np.uint16)
+        self.directories = np.zeros(count, np.uint16)
         errors: dict[int, MemoryReadError] = {}
         self.errors = errors
         pieces: list[tuple[NDArray[np.int64], U64]] = []
         dense = np.empty((count, entries), np.uint64) if self.level == 0 else None
         step = max(reader.batch_bytes // (8 * entries), 1)
+        gather = reader.gather(self.address, entries)
         scratch = np.empty((0, entries), np.uint64)
         kept: Bools | None = None
         first = 0
@@ -79,17 +79,14 @@ class Slab:
                     if len(scratch) < last - first:
                         scratch = np.empty((last - first, entries), np.uint64)
                     rows = scratch[: last - first]
-                for row, error in reader.gather(self.address[first:last], rows).items():
+                for row, error in gather(first, last, rows).items():
                     errors[first + row] = error
                 signed = rows.view(np.int64)
-                valid = signed < 0
-                packed = np.packbits(valid).view(np.uint16).reshape(last - first, -1)
-                for column in range(packed.shape[1]):
-                    self.fill[first:last] += ONES[packed[:, column]]
-                if first == 0 and np.count_nonzero(valid) < SPARSE_BELOW * valid.size:
+                if first == 0 and np.count_nonzero(signed < 0) < SPARSE_BELOW * signed.size:
                     dense = None
                 if dense is None:
-                    pieces.append(_valid(rows, valid, first, self.bits))
+                    slot = np.flatnonzero(signed < 0)
+                    pieces.append((slot + (first << self.bits), rows.reshape(-1)[slot]))
                 if self.level or signed.min() < DIRECTORY:
                     self.directories[first:last] = np.count_nonzero(signed < DIRECTORY, axis=1)
         except KeyboardInterrupt:
@@ -107,7 +104,7 @@ class Slab:
     def _cut_tables(self, count: int, errors: dict[int, MemoryReadError]) -> Bools:
         """The same as :meth:`cut_tables` when some were read."""
         self.complete = False
-        self.fill, self.directories = self.fill[:count], self.directories[:count]
+        self.directories = self.directories[:count]
         for row in [row for row in errors if row >= count]:
             del errors[row]
         return self.cut_tables(count)
@@ -148,6 +145,20 @@ class Slab:
     def table_at(self, places: Rows) -> Rows:
         """The tables that stand at these places."""
         return places if self.table is None else self.table[places]
+
+    @cached_property
+    def fill(self) -> U16:
+        """How many entries of each table are valid."""
+        if self.dense is None:
+            return np.diff(self.starts).astype(np.uint16)
+        fill = np.zeros(len(self.address), np.uint16)
+        step = max(CHUNK_BYTES >> (3 + self.bits), 1)
+        for first in range(0, len(fill), step):
+            # 16 entries a bit each: there are no fewer than 32.
+            packed = np.packbits(self.dense[first : first + step].view(np.int64) < 0).view(np.uint16)
+            for column in packed.reshape(-1, 1 << (self.bits - 4)).T:
+                fill[first : first + step] += ONES[column]
+        return fill
 
     @property
     def leaves_at(self) -> NDArray[np.int64]:
@@ -261,9 +272,3 @@ class Slab:
         flat = self.dense[self.table_at(places)].reshape(-1)
         slot = np.flatnonzero(flat.view(np.int64) < DIRECTORY)
         return places[slot >> self.bits], slot & mask, flat[slot]
-
-
-def _valid(rows: U64, valid: Bools, first: int, bits: int) -> tuple[NDArray[np.int64], U64]:
-    """Slots and values of the valid entries of tables, the first of which is number ``first``."""
-    slot = np.flatnonzero(valid)
-    return slot + (first << bits), rows.reshape(-1)[slot]
