@@ -1,0 +1,130 @@
+"""Leaves that continue each other put together into ranges, in bulk.
+
+A range is what :mod:`inspector.mappings.runs` calls a run, of one tree: pages of one size with the same flags, whose
+addresses and whose real addresses both go on where the page before ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.radix.bits import PTE_RPN
+from inspector.radix.columns import LEVEL_OF_SHIFT, NO_PID, U8, U32, U64, Bools, Columns, Root, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """A row for each range, in the order of its first leaf. ``root`` is the index of its tree; ``offset`` the EA below
+    its quadrant and ``ra`` the real address of its first page; ``shift`` log2 of its page size; ``flags`` what all
+    entries have in common (all but the real address); ``count`` its pages."""
+
+    roots: tuple[Root, ...]
+    root: U32
+    offset: U64
+    ra: U64
+    shift: U8
+    flags: U64
+    count: U64
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    @property
+    def size(self) -> U64:
+        """Bytes that each maps."""
+        return self.count << self.shift.astype(np.uint64)
+
+    @property
+    def level(self) -> U8:
+        """Level of its leaves, 3 (root) to 0."""
+        return LEVEL_OF_SHIFT[self.shift]
+
+    @property
+    def ea(self) -> U64:
+        """First effective address, quadrant included (guest real for a partition-scoped tree)."""
+        return np.array([each.base for each in self.roots], np.uint64)[self.root] | self.offset
+
+    @property
+    def pid(self) -> NDArray[np.int64]:
+        """The radix PID of the tree, NO_PID for a partition-scoped one."""
+        return np.array([NO_PID if each.pid is None else each.pid for each in self.roots], np.int64)[self.root]
+
+    @property
+    def lpid(self) -> NDArray[np.int64]:
+        """The LPID of the tree."""
+        return np.array([each.lpid for each in self.roots], np.int64)[self.root]
+
+    def take(self, rows: Bools | Rows | slice) -> Ranges:
+        """Those rows, by mask, number or slice."""
+        return replace(
+            self, **{each.name: getattr(self, each.name)[rows] for each in fields(self) if each.name != "roots"}
+        )
+
+
+def single(columns: Columns) -> Ranges:
+    """Each leaf as a range of its own."""
+    count = np.ones(len(columns), np.uint64)
+    return Ranges(columns.roots, columns.root, columns.offset, columns.ra, columns.shift, columns.flags, count)
+
+
+def coalesce(columns: Columns) -> Ranges:
+    """The leaves as ranges. Leaves that continue each other must stand one after the other: columns as a sweep gives
+    them will do, :meth:`Columns.in_order` gives ranges by address."""
+    first = np.flatnonzero(_begins(columns))
+    count = np.diff(np.append(first, len(columns))).astype(np.uint64)
+    return replace(single(columns.take(first)), count=count)
+
+
+def coalesce_pieces(pieces: Iterable[Columns]) -> Ranges | None:
+    """The same of columns that come in pieces, as a stream gives them; None where there is no piece. Only the ranges
+    are kept."""
+    found = [coalesce(piece) for piece in pieces]
+    if not found:
+        return None
+    parts = {
+        each.name: np.concatenate([getattr(part, each.name) for part in found])
+        for each in fields(Ranges)
+        if each.name != "roots"
+    }
+    ranges = Ranges(found[0].roots, **parts)
+    size = ranges.size
+    begins = np.ones(len(ranges), np.bool_)
+    begins[1:] = (
+        (ranges.root[1:] != ranges.root[:-1])
+        | (ranges.shift[1:] != ranges.shift[:-1])
+        | (ranges.flags[1:] != ranges.flags[:-1])
+        | (ranges.offset[1:] - ranges.offset[:-1] != size[:-1])
+        | (ranges.ra[1:] - ranges.ra[:-1] != size[:-1])
+    )
+    first = np.flatnonzero(begins)
+    return replace(ranges.take(first), count=np.add.reduceat(ranges.count, first) if len(first) else ranges.count)
+
+
+def in_order(ranges: Ranges) -> Ranges:
+    """Sorted by tree and address."""
+    return ranges.take(np.lexsort((ranges.offset, ranges.root)))
+
+
+def _begins(columns: Columns) -> Bools:
+    """Which leaves do not go on where the one before ended."""
+    begins = np.ones(len(columns), np.bool_)
+    if len(columns) < 2:
+        return begins
+    shift = columns.shift
+    size = np.uint64(1) << shift[1:].astype(np.uint64)
+    differs = columns.entry[1:] ^ columns.entry[:-1]
+    kept = ~np.uint64(PTE_RPN) | size - np.uint64(1)
+    ra = columns.entry & np.uint64(PTE_RPN)
+    # Where flags are the same, so are the bits of the page number below the page size: they go out of the difference.
+    np.not_equal(differs & kept, 0, out=begins[1:])
+    begins[1:] |= ra[1:] - ra[:-1] != size
+    begins[1:] |= columns.offset[1:] - columns.offset[:-1] != size
+    begins[1:] |= shift[1:] != shift[:-1]
+    if len(columns.roots) > 1:
+        root = columns.root
+        begins[1:] |= root[1:] != root[:-1]
+    return begins
