@@ -1,0 +1,41 @@
+"""Linux's regions of the kernel's address space, Book3S-64 radix.
+
+Linux 6.1 ``arch/powerpc/include/asm/book3s/64/radix.h``, the same in 6.12, for kernels of 4K and of 64K pages alike.
+The hashed MMU with 4K pages has others.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Effective addresses from ``start`` up to ``end``, called ``name``."""
+
+    name: str
+    start: int
+    end: int
+
+
+REGIONS: tuple[Region, ...] = (
+    Region("user", 0, 1 << 52),
+    Region("linear map", 0xC000_0000_0000_0000, 0xC008_0000_0000_0000),
+    Region("vmalloc", 0xC008_0000_0000_0000, 0xC00A_0000_0000_0000),
+    Region("ISA I/O", 0xC00A_0000_0000_0000, 0xC00A_0000_0001_0000),
+    Region("PHB I/O", 0xC00A_0000_0001_0000, 0xC00A_0000_8000_0000),
+    Region("ioremap", 0xC00A_0000_8000_0000, 0xC00B_FFFF_FE00_0000),
+    Region("fixmap", 0xC00B_FFFF_FE00_0000, 0xC00C_0000_0000_0000),
+    Region("vmemmap", 0xC00C_0000_0000_0000, 0xC00E_0000_0000_0000),
+    Region("KASAN shadow", 0xC00E_0000_0000_0000, 0xC00F_C000_0000_0000),
+)
+"""In order of address. vmalloc holds modules too; user addresses end at 2**52 with 64K pages, at 2**46 with 4K."""
+
+STARTS = [region.start for region in REGIONS]
+
+
+def region_of(ea: int) -> Region | None:
+    """The region that holds ``ea``, or None."""
+    at = bisect_right(STARTS, ea) - 1
+    return REGIONS[at] if at >= 0 and ea < REGIONS[at].end else None
