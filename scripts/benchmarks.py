@@ -161,7 +161,19 @@ def sources() -> Iterator[Figure]:
     yield from sources()
 
 
-GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {"start": start, "bridge": live, "sources": sources}
+def sweep() -> Iterator[Figure]:
+    """Whole trees in bulk; see bench_sweep.py."""
+    from scripts.bench_sweep import figures
+
+    yield from figures()
+
+
+GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {
+    "start": start,
+    "bridge": live,
+    "sources": sources,
+    "sweep": sweep,
+}
 
 
 def main(words: Sequence[str]) -> int:

@@ -91,17 +91,23 @@ def coalesce_pieces(pieces: Iterable[Columns]) -> Ranges | None:
         if each.name != "roots"
     }
     ranges = Ranges(found[0].roots, **parts)
-    size = ranges.size
-    begins = np.ones(len(ranges), np.bool_)
-    begins[1:] = (
-        (ranges.root[1:] != ranges.root[:-1])
-        | (ranges.shift[1:] != ranges.shift[:-1])
-        | (ranges.flags[1:] != ranges.flags[:-1])
-        | (ranges.offset[1:] - ranges.offset[:-1] != size[:-1])
-        | (ranges.ra[1:] - ranges.ra[:-1] != size[:-1])
+    # Within a piece nothing is left to put together.
+    at = np.cumsum([len(part) for part in found])[:-1]
+    at = np.unique(at[(at > 0) & (at < len(ranges))])
+    here, before = ranges.take(at), ranges.take(at - 1)
+    goes_on = (
+        (here.root == before.root)
+        & (here.shift == before.shift)
+        & (here.flags == before.flags)
+        & (here.offset - before.offset == before.size)
     )
+    goes_on &= here.ra - before.ra == before.size
+    if not goes_on.any():
+        return ranges
+    begins = np.ones(len(ranges), np.bool_)
+    begins[at[goes_on]] = False
     first = np.flatnonzero(begins)
-    return replace(ranges.take(first), count=np.add.reduceat(ranges.count, first) if len(first) else ranges.count)
+    return replace(ranges.take(first), count=np.add.reduceat(ranges.count, first))
 
 
 def in_order(ranges: Ranges) -> Ranges:

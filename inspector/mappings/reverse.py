@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inspector.radix.bits import PTE_RPN
-from inspector.radix.columns import U64, Columns, Rows
+from inspector.radix.columns import U32, U64, Columns, Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +18,16 @@ class _OfSize:
     shift: int
     keys: U64
     row_bits: int
-    rows: Rows
+    rows: U32
 
     def lookup(self, start: int, end: int) -> Rows:
         """The rows whose pages have a byte from ``start`` to ``end``."""
         low, high = start >> self.shift, (end - 1 >> self.shift) + 1
         first, last = (self._before(number) for number in (low, high))
         if not self.row_bits:
-            return self.rows[first:last]
+            return self.rows[first:last].astype(np.intp)
         places = self.keys[first:last] & np.uint64((1 << self.row_bits) - 1)
-        return self.rows[places.astype(np.intp)]
+        return self.rows[places.astype(np.intp)].astype(np.intp)
 
     def _before(self, number: int) -> int:
         """How many leaves have a page number below this."""
@@ -45,11 +45,11 @@ class Index:
 
     @classmethod
     def build(cls, columns: Columns) -> Index:
-        """An index over these leaves. It costs a sort, and 8 to 24 bytes a leaf."""
+        """An index over these leaves. It costs a sort, and 12 bytes a leaf. There are at most 2**32 leaves."""
         sizes = []
         for shift in np.unique(columns.shift).tolist():
             mine = columns.shift == shift
-            rows = np.arange(len(columns)) if mine.all() else np.flatnonzero(mine)
+            rows = np.flatnonzero(mine).astype(np.uint32)
             entry = columns.entry if len(rows) == len(columns) else columns.entry[rows]
             number = (entry & np.uint64(PTE_RPN)) >> np.uint64(shift)
             sizes.append(_of_size(shift, number, rows))
@@ -70,7 +70,7 @@ class Index:
         return sum(each.keys.nbytes + each.rows.nbytes for each in self.sizes)
 
 
-def _of_size(shift: int, number: U64, rows: Rows) -> _OfSize:
+def _of_size(shift: int, number: U64, rows: U32) -> _OfSize:
     """The leaves of one page size, ordered."""
     row_bits = max(len(rows) - 1, 1).bit_length()
     if int(number.max()).bit_length() + row_bits <= 64:

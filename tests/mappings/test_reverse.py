@@ -43,7 +43,7 @@ def test_real_addresses_too_long_for_one_key_are_found_too() -> None:
 
 def test_keys_without_room_for_a_row_are_put_in_order_another_way() -> None:
     number = np.array([5, (1 << 63) + 1, 5, 7], np.uint64)
-    found = _of_size(0, number, np.array([10, 20, 30, 40]))
+    found = _of_size(0, number, np.array([10, 20, 30, 40], np.uint32))
     assert found.row_bits == 0
     assert found.lookup(5, 8).tolist() == [10, 30, 40]
     assert found.lookup((1 << 63) + 1, 1 << 64).tolist() == [20]
