@@ -43,6 +43,14 @@ def test_a_reply_belongs_to_its_token(start: Start) -> None:
     assert [reply.line for reply in transport.batch(["-two", "-one"])] == [b'done,value="2"', b'done,value="1"']
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor: nobody can keep off it")
+def test_gdb_keeps_to_one_processor_and_we_may_use_all(start: Start) -> None:
+    ours = os.sched_getaffinity(0)
+    transport = start()
+    assert os.sched_getaffinity(transport.pid) == {max(ours)}
+    assert os.sched_getaffinity(0) == ours
+
+
 def test_a_reply_in_single_bytes_is_one_reply(start: Start) -> None:
     transport = start({"match": "^-one", "say": '~"a"\n' + record('done,value="1"'), "pieces": True})
     reply = transport.command("-one")
