@@ -76,7 +76,7 @@ TOOLS = (
 LIBRARIES = (
     Library("numpy", "sweeps over whole trees", (1, 26)),
     Library("prompt_toolkit", "the REPL", (3, 0, 43)),
-    Library("pyelftools", "types from a kernel's DWARF", (0, 30)),
+    Library("pyelftools", "a second reader of ELF files, for the tests", (0, 30)),
     Library("pygdbmi", "records of GDB/MI: live guests", (0, 11)),
     Library("zstandard", "snapshots compressed with zstd", (0, 22)),
 )
@@ -202,11 +202,11 @@ def development() -> Finding:
 
 
 def foreign_memory(yama: Path = YAMA, status: Path = Path("/proc/self/status")) -> Finding:
-    """Whether this process may read the memory of another of the same user, such as QEMU (process_vm_readv).
+    """Whether this process may read the memory of another of the same user, such as QEMU (/proc/PID/mem).
 
     Yama's scope 0, or its absence, allows it, and so does CAP_SYS_PTRACE under any scope but 3
     (Linux, Documentation/admin-guide/LSM/Yama.rst)."""
-    name, gives = "process_vm_readv", "bulk reads of a live guest whose RAM is not a shared file"
+    name, gives = "QEMU's memory", "bulk reads of a live guest whose RAM is not a shared file"
     try:
         scope = int(yama.read_text())
     except (OSError, ValueError):

@@ -41,7 +41,7 @@ def open_target(
         if canonical(name) not in REGISTERS:
             raise UsageError(f"there is no register {name!r} to set; 'regs' lists those there are")
     names = [os.fspath(target)] if isinstance(target, str | os.PathLike) else list(target)
-    opened = _open(names, *(None if path is None else os.fspath(path) for path in (regs, ram)), source)
+    opened = _open(names, _path(regs), _path(ram), source)
     try:
         symbols = None
         if vmlinux:
@@ -59,6 +59,10 @@ def open_target(
     except BaseException:
         opened.close()
         raise
+
+
+def _path(given: str | os.PathLike[str] | None) -> str | None:
+    return None if given is None else os.fspath(given)
 
 
 def _open(names: Sequence[str], regs: str | None, ram: str | None, source: str | None) -> Target:

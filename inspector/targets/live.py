@@ -32,6 +32,10 @@ GDB_NAMES: Mapping[str, tuple[str, ...]] = {"nip": ("pc",), "pid": ("pidr", "pid
 """What gdb calls a register, the newer name first: QEMU 9.0 renamed PIDR from ``pid`` to ``pidr``."""
 
 
+FOUND = {True: "running", False: "stopped", None: "not known, and taken for running"}
+"""How the guest was found, and so will be left."""
+
+
 class LiveTarget:
     """An attached guest: RAM, registers of every vCPU, and run control. Made by :func:`open_live`.
 
@@ -161,9 +165,8 @@ class LiveTarget:
             "machine": session.stub.machine,
             "qemu": session.stub.version_text,
             "gdb": session.gdb_version,
-            "found_running": session.found_running,
-            "found_status": session.stub.status,
-            "safe_when_killed": session.guarded,
+            "found": FOUND[session.found_running],
+            "if_killed": "the guest is let go" if session.guarded else "it may stay stopped: this gdb has no Python",
         }
 
     def close(self) -> None:
