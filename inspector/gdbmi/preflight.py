@@ -283,4 +283,5 @@ def _option(endpoint: Endpoint) -> str:
     """What QEMU is to be told to listen there."""
     if endpoint.path is not None:
         return f"unix:{endpoint.path},server=on,wait=off"
-    return f"tcp:{endpoint.host}:{endpoint.port}"
+    host = f"[{endpoint.host}]" if ":" in str(endpoint.host) else endpoint.host
+    return f"tcp:{host}:{endpoint.port}"

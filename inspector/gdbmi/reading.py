@@ -8,6 +8,7 @@ microseconds for the 2 KiB that QEMU puts into one. A gdb without Python does al
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -49,6 +50,12 @@ class Piece:
     run: int
     address: int
     length: int
+
+
+def files_may_grow() -> bool:
+    """Whether gdb, which has our limits, may write a file as large as one command's bytes (``ulimit -f``)."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return soft == resource.RLIM_INFINITY or soft >= PIECE_BYTES
 
 
 def read_record(transport: Transport, address: int, length: int) -> bytes | None:

@@ -45,6 +45,7 @@ class GdbSession:
         self.register_numbers: dict[str, int] = {}
         self.gdb_version = ""
         self.guarded = False
+        self._in_bulk = False
         """Whether gdb lets the guest go by itself, should this program be killed; so does one that has Python."""
         self.attached = False
         self.ready = False
@@ -104,6 +105,7 @@ class GdbSession:
         for token in (follow, stopped, *settings):
             finish(token)
         self.guarded = finish(guard).line == b'done,value="1"'
+        self._in_bulk = self.guarded and reading.files_may_grow()
         found = re.search(r"(\d+\.\d[\w.-]*)\s*$", finish(version).text().split("\n", 1)[0])
         self.gdb_version = found[1] if found else ""
         try:
@@ -180,8 +182,8 @@ class GdbSession:
         # gdb would refuse what is not RAM too, but 13.1 never ends -data-read-memory-bytes between two regions
         held = [run for run in runs if self.ram.covers(*run)]
         if len(held) == len(runs):
-            return reading.read_runs(self.transport, runs, self.guarded)
-        found = iter(reading.read_runs(self.transport, held, self.guarded))
+            return reading.read_runs(self.transport, runs, self._in_bulk)
+        found = iter(reading.read_runs(self.transport, held, self._in_bulk))
         return [next(found) if self.ram.covers(*run) else None for run in runs]
 
     # leaving

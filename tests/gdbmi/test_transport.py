@@ -145,8 +145,8 @@ def test_an_interrupt_leaves_the_next_command_right(start: Start) -> None:
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         for number in range(200):
-            signal.setitimer(signal.ITIMER_REAL, 0.00005 + 0.00001 * (number % 90))
-            try:
+            try:  # around the timer too: a signal is only acted on a little after it came
+                signal.setitimer(signal.ITIMER_REAL, 0.00005 + 0.00001 * (number % 90))
                 try:
                     reply = transport.command(f"-read {number}")
                 finally:
