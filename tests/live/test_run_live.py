@@ -124,7 +124,7 @@ def test_the_inspector_gets_the_guest_and_the_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_told_to_end_it_stops_all_and_removes_all(tmp_path: Path, number: signal.Signals) -> None:
     with ExitStack() as stack:
-        live = start(stack, tmp_path, "wait")
+        live = start(stack, tmp_path, "help", "wait")
         live.line()
         assert len(list(live.temporary.iterdir())) == 1
         live.process.send_signal(number)
@@ -134,7 +134,7 @@ def test_told_to_end_it_stops_all_and_removes_all(tmp_path: Path, number: signal
 
 def test_ctrl_c_is_the_inspectors(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        live = start(stack, tmp_path, "wait")
+        live = start(stack, tmp_path, "help", "wait")
         live.line()
         os.killpg(live.process.pid, signal.SIGINT)  # as a terminal does
         assert live.line() == "interrupted"
@@ -147,7 +147,7 @@ def test_ctrl_c_is_the_inspectors(tmp_path: Path) -> None:
 
 def test_killed_it_takes_qemu_with_it_and_the_next_one_cleans_up(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        live = start(stack, tmp_path, "wait")
+        live = start(stack, tmp_path, "help", "wait")
         live.line()
         os.killpg(live.process.pid, signal.SIGKILL)
         live.end()

@@ -139,10 +139,10 @@ def test_looking_on_while_it_runs(guest: Machine, capsys: pytest.CaptureFixture[
     assert guest.running
 
 
-def test_without_the_ram_file_a_running_guest_is_refused_in_words(
+def test_through_gdb_alone_a_running_guest_is_refused_in_words(
     guest: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main([guest.target, "-c", "continue", "-c", "xlate 0xc000000000000000", "-c", "interrupt"])
+    main([guest.target, "--source", "gdb", "-c", "continue", "-c", "xlate 0xc000000000000000", "-c", "interrupt"])
     said = capsys.readouterr()
     assert "--ram" in said.err + said.out
     assert "Traceback" not in said.err
