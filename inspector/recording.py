@@ -257,7 +257,9 @@ def _vmcoreinfo(guest: Guest, order: Literal["little", "big"], everything: bool)
     """The kernel's VMCOREINFO, by its symbols, or by a search where RAM is cheap to read or is read as a whole."""
     from inspector.linux import vmcoreinfo
 
-    found = None if guest.symbols is None else vmcoreinfo.by_symbols(guest.memory, guest.symbols)
+    found = guest.target.vmcoreinfo
+    if found is None and guest.symbols is not None:
+        found = vmcoreinfo.by_symbols(guest.memory, guest.symbols)
     if found is None and (guest.memory.source.cheap or everything):
         told = partial(guest.progress, "searching RAM for VMCOREINFO")
         found = vmcoreinfo.by_search(guest.memory, order, told)

@@ -94,6 +94,7 @@ class FakeTarget:
     clock: Clock = field(default_factory=Clock)
     name: str = "fake"
     closed: bool = False
+    vmcoreinfo: bytes | None = None
     machine: Mapping[str, Any] = field(default_factory=lambda: {"kind": "fake"})
 
     @property

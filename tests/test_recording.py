@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import inspector
 from inspector.guest import Guest
 from inspector.recording import PAGE, capture_tables, recording_of
 from inspector.snapshot.write import write_snapshot
@@ -41,3 +42,16 @@ def test_progress_goes_once_from_nothing_to_all_however_many_spans_there_are() -
             run.read(run.address, run.size)
     assert told[-1] == (opened.memory.ram.total, opened.memory.ram.total)
     assert all(before[0] < after[0] for before, after in pairwise(told))
+
+
+def test_a_snapshot_recorded_again_is_the_same_guest(tmp_path: Path) -> None:
+    """Its kernel's own description too, which no search of the captured tables would find."""
+    with inspector.open_target("demo") as demo:
+        inspector.record(demo, str(tmp_path / "again.core.gz"))
+        with inspector.open_target(str(tmp_path / "again.core.gz")) as again:
+            assert again.target.vmcoreinfo == demo.target.vmcoreinfo
+            assert again.target.vmcoreinfo is not None
+            for cpu in demo.target.cpus:
+                assert again.registers(cpu).values == demo.registers(cpu).values
+            assert list(again.processes()) == list(demo.processes())
+            assert (again.roots.process_table, again.roots.sure) == (demo.roots.process_table, demo.roots.sure)

@@ -137,6 +137,10 @@ class Target(Protocol):
         """What the target itself knows of the roots."""
 
     @property
+    def vmcoreinfo(self) -> bytes | None:
+        """The guest kernel's VMCOREINFO text, where the target itself holds it."""
+
+    @property
     def machine(self) -> Mapping[str, Any]:
         """What is known of where it comes from: QEMU's and gdb's versions, machine, when recorded …"""
 

@@ -42,6 +42,9 @@ class LiveTarget:
     ``found_running`` says whether the guest ran when it was found; None where the stub could not tell (QEMU
     8.1 and later), which is taken as running, because that is what gdb's detach leaves."""
 
+    vmcoreinfo: bytes | None = None
+    """Not known to a stub; it is looked for in RAM."""
+
     def __init__(self, name: str, session: GdbSession, clock: Clock, only: str | None = None) -> None:
         self._name = name
         self._session = session

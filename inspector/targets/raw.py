@@ -41,6 +41,7 @@ class RawTarget:
 
     control = None
     state = RunState.RECORDED
+    vmcoreinfo: bytes | None = None
 
     def __init__(self, memory: RawMemory, registers: Mapping[int, Registers], roots: KnownRoots, name: str) -> None:
         self.name = name

@@ -68,7 +68,10 @@ def test_what_is_not_mapped_is_a_sentence() -> None:
 
 
 def test_a_process_that_is_gone_is_a_sentence_and_never_another_one() -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    code = "print('ready', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()  # until then it may have no memory yet: it counts as started before it is loaded
         with open(f"/proc/{child.pid}/maps", encoding="ascii") as maps:
             host = int(next(iter(maps)).split("-")[0], 16)
         source = ProcessSource(child.pid, [Block(0, 4096, host)], None, Clock())
