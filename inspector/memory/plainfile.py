@@ -10,7 +10,7 @@ import os
 import stat
 from dataclasses import dataclass
 
-from inspector.errors import FormatError
+from inspector.errors import FormatError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # the mmap module is only loaded for a file that is large enough to need it
@@ -35,6 +35,28 @@ class FileBytes:
             self.data.close()
         self.data = b""
         self.size = 0
+
+
+def placed(name: str, written: str) -> tuple[str, int]:
+    """(path, real address of its first byte) of ``FILE[@ADDR]``; no address is 0. ``written`` is how the user gives it,
+    up to the file's name.
+
+    A file whose whole name is there is taken as it is, '@' and all; else the last '@' parts the address off, if a
+    number (0x…, decimal) follows. Raises UsageError."""
+    if not name:
+        raise UsageError(f"{written.strip()} names no file; write {written}FILE or {written}FILE@ADDR")
+    path, at, tail = name.rpartition("@")
+    if not at or not path or os.path.exists(name):
+        return name, 0
+    try:
+        address = int(tail, 0)
+    except ValueError:
+        if tail.lower().startswith("0x"):
+            raise UsageError(f"{name!r}: {tail!r} is not an address; write {written}{path}@0x…") from None
+        return name, 0
+    if not 0 <= address < 1 << 64:
+        raise UsageError(f"{tail} is no real address of 64 bits; write {written}{path}@0x…")
+    return path, address
 
 
 def open_regular(path: str) -> tuple[int, int]:

@@ -12,25 +12,15 @@ import os
 import stat
 from contextlib import suppress
 
-from inspector.errors import FormatError, Unreadable, UsageError
+from inspector.errors import FormatError, Unreadable
 from inspector.memory.physical import Clock, MemorySource, RamMap
+from inspector.memory.plainfile import placed
 from inspector.memory.samples import compare
 
 
 def parse_ram_file(text: str) -> tuple[str, int]:
-    """``FILE[@ADDR]``: the file's name, and the real address of its first byte (0 where not given).
-
-    What follows the last ``@`` is an address only where it is a number. Raises UsageError."""
-    name, at, tail = text.rpartition("@")
-    if at and name:
-        try:
-            return name, int(tail, 0)
-        except ValueError:
-            if tail.lower().startswith("0x"):
-                raise UsageError(f"{text!r}: {tail!r} is not an address; write --ram FILE@0xADDR") from None
-    if not text:
-        raise UsageError("--ram names no file; write --ram FILE or --ram FILE@ADDR")
-    return text, 0
+    """``FILE[@ADDR]``: the file's name, and the real address of its first byte. Raises UsageError."""
+    return placed(text, "--ram ")
 
 
 class RamFileSource:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from inspector.errors import UsageError
 from inspector.memory.physical import Clock, RamMap
+from inspector.memory.plainfile import placed
 from inspector.memory.raw import RawMemory
 from inspector.targets.base import KnownRoots, Registers, RunState
 from inspector.targets.recorded import registers_of
@@ -17,23 +16,8 @@ PREFIX = "raw:"
 
 
 def parse_image(word: str) -> tuple[str, int]:
-    """(path, address) of ``raw:FILE[@ADDRESS]``, with or without its prefix; no address is 0.
-
-    A file whose whole name is there is taken as it is, '@' and all; else the last '@' parts the
-    address off, if a number (0x…, decimal) follows. Raises UsageError."""
-    name = word.removeprefix(PREFIX)
-    if not name:
-        raise UsageError("raw: names no file; write raw:FILE or raw:FILE@ADDRESS")
-    path, at, tail = name.rpartition("@")
-    if not at or not path or os.path.exists(name):
-        return name, 0
-    try:
-        address = int(tail, 0)
-    except ValueError:
-        return name, 0
-    if not 0 <= address < 1 << 64:
-        raise UsageError(f"{tail} is no real address of 64 bits; write raw:{path}@0x…")
-    return path, address
+    """(path, address) of ``raw:FILE[@ADDRESS]``, with or without its prefix. Raises UsageError."""
+    return placed(word.removeprefix(PREFIX), PREFIX)
 
 
 class RawTarget:

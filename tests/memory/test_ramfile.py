@@ -142,7 +142,7 @@ def test_file_and_address(text: str, parsed: tuple[str, int]) -> None:
     assert parse_ram_file(text) == parsed
 
 
-@pytest.mark.parametrize("text", ["", "ram@0xhello"])
+@pytest.mark.parametrize("text", ["", "ram@0xhello", "ram@-1", "ram@0x10000000000000000"])
 def test_file_and_address_refused(text: str) -> None:
     with pytest.raises(UsageError):
         parse_ram_file(text)
