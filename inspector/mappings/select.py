@@ -11,28 +11,14 @@ from numpy.typing import NDArray
 
 from inspector.errors import UsageError
 from inspector.mappings.rights import any_of, parse
-from inspector.radix.bits import (
-    ATT_NON_IDEMPOTENT,
-    ATT_NORMAL,
-    ATT_SAO,
-    ATT_TOLERANT,
-    PTE_ATT,
-    PTE_C,
-    PTE_PRIVILEGED,
-    PTE_R,
-)
+from inspector.radix.bits import ATT_NAMES, PTE_ATT, PTE_C, PTE_PRIVILEGED, PTE_R
 from inspector.radix.columns import U8, U64, Bools
 
 Span = tuple[int, int]
 """(first address, one past the last)."""
 
-ATTRIBUTES: dict[str, int] = {
-    "normal": ATT_NORMAL,
-    "sao": ATT_SAO,
-    "non-idempotent": ATT_NON_IDEMPOTENT,
-    "tolerant": ATT_TOLERANT,
-}
-"""The memory attribute of a leaf by name: normal, strong access order, non-idempotent I/O, tolerant I/O."""
+ATTRIBUTES: dict[str, int] = {name: value for value, name in ATT_NAMES.items()}
+"""The memory attribute of a leaf by name."""
 PAGE_SIZES: dict[str, int] = {"4k": 12, "64k": 16, "2m": 21, "1g": 30, "512g": 39}
 """log2 of the page sizes that a leaf may have, by name."""
 

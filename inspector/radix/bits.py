@@ -18,6 +18,8 @@ PTE_R = 0x100
 PTE_C = 0x080
 PTE_ATT = 0x030
 ATT_NORMAL, ATT_SAO, ATT_NON_IDEMPOTENT, ATT_TOLERANT = 0x00, 0x10, 0x20, 0x30
+ATT_NAMES = {ATT_NORMAL: "normal", ATT_SAO: "sao", ATT_NON_IDEMPOTENT: "non-idempotent", ATT_TOLERANT: "tolerant"}
+"""Memory attributes as users write them and JSON names them: normal, strong access order, and the two kinds of I/O."""
 PTE_PRIVILEGED = 0x008
 PTE_READ = 0x004
 PTE_WRITE = 0x002

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from inspector.commands.maps import KERNEL_PID, AddressSpace, Mapped, Odd
-from inspector.radix.bits import ATT_NON_IDEMPOTENT, ATT_NORMAL, ATT_SAO, ATT_TOLERANT
+from inspector.radix.bits import ATT_NAMES, ATT_NON_IDEMPOTENT, ATT_NORMAL
 from inspector.render import fields
 from inspector.render.style import Style, compact_size, hexadecimal, short_size
-from inspector.render.translation import ATTRIBUTES
 
-SHORT = {ATT_NORMAL: "", ATT_SAO: "sao", ATT_NON_IDEMPOTENT: "non-idem", ATT_TOLERANT: "tolerant"}
+SHORT = {**ATT_NAMES, ATT_NORMAL: "", ATT_NON_IDEMPOTENT: "non-idem"}
 
 
 def text(result: AddressSpace | Mapped | Odd, style: Style) -> Iterator[str]:
@@ -59,7 +58,7 @@ def objects(result: AddressSpace | Mapped | Odd) -> Iterator[dict[str, Any]]:
             "privileged": run.privileged,
             "accessed": run.accessed,
             "dirty": run.dirty,
-            "attribute": ATTRIBUTES[run.attribute],
+            "attribute": ATT_NAMES[run.attribute],
             "raw_flags": hexadecimal(run.flags),
             "unknown_flags": hexadecimal(run.unknown_flags),
             "ra_is_ram": result.in_ram,

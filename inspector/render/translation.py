@@ -7,23 +7,12 @@ from typing import Any
 
 from inspector.commands.translation import Compared, Xlate
 from inspector.radix.access import encoded_rights
-from inspector.radix.bits import (
-    ATT_NON_IDEMPOTENT,
-    ATT_NORMAL,
-    ATT_SAO,
-    ATT_TOLERANT,
-    PTE_ATT,
-    PTE_C,
-    PTE_PRIVILEGED,
-    PTE_R,
-)
+from inspector.radix.bits import ATT_NAMES, PTE_ATT, PTE_C, PTE_PRIVILEGED, PTE_R
 from inspector.radix.steps import decode_step
 from inspector.radix.translation import Step, Translation
 from inspector.radix.walk import WALKER
 from inspector.render import fields
 from inspector.render.style import Style, compact_size, counted, hexadecimal
-
-ATTRIBUTES = {ATT_NORMAL: "normal", ATT_SAO: "sao", ATT_NON_IDEMPOTENT: "non-idempotent", ATT_TOLERANT: "tolerant"}
 
 
 def text(result: Xlate | Compared, style: Style) -> Iterator[str]:
@@ -167,7 +156,7 @@ def translation_object(answer: Translation) -> dict[str, Any]:
         "privileged": None if leaf is None else bool(leaf & PTE_PRIVILEGED),
         "accessed": None if leaf is None else bool(leaf & PTE_R),
         "dirty": None if leaf is None else bool(leaf & PTE_C),
-        "attribute": None if leaf is None else ATTRIBUTES[leaf & PTE_ATT],
+        "attribute": None if leaf is None else ATT_NAMES[leaf & PTE_ATT],
         "stage": answer.stage,
         "interrupt": None
         if answer.interrupt is None
