@@ -179,16 +179,18 @@ def kept(evidence: Evidence, before: Roots) -> Roots | None:
     if value is None or before.sure not in ("confirmed", "likely") or _before_radix(evidence):
         return None
     judged = _confirm(evidence, value)
+    way = f"walking from {value & PRTB_MASK:#x} anew"
+    told = tuple(attempt for attempt in before.attempts if attempt.way != way)
     if judged is not None and judged.holds:
-        return replace(before, sure="confirmed")
+        return replace(before, sure="confirmed", attempts=told)
     try:
         entry = evidence.memory.read_u64(value & PRTB_MASK)
     except MemoryReadError:
         return None
     if entry & KERNEL_ENTRY_MASK != KERNEL_ENTRY:
         return None
-    now = Attempt(f"walking from {value & PRTB_MASK:#x} anew", judged.why if judged else "could not be done")
-    return replace(before, sure="likely", attempts=(*(a for a in before.attempts if a.way != now.way), now))
+    now = Attempt(way, judged.why if judged else "could not be done")
+    return replace(before, sure="likely", attempts=(*told, now))
 
 
 def _table_words(value: int) -> str:
@@ -278,12 +280,12 @@ def _assumed_size(base: int) -> int:
 def _candidates(evidence: Evidence) -> Iterator[int]:
     """Aligned addresses of RAM that is there to be read, coarse to fine, none twice."""
     memory = evidence.memory
-    finest = SEARCH_STEPS[-1] if memory.source.cheap else SLOW_SEARCH_STEP
     spans = list(memory.within(0, 1 << 64))
-    total = sum((end - start) // finest for start, end in spans)
-    done = 0
-    coarser = 0
+    done = coarser = 0
     for step in SEARCH_STEPS:
+        # Asked anew for each step: a live guest's source may have found a faster way meanwhile.
+        finest = SEARCH_STEPS[-1] if memory.source.cheap else SLOW_SEARCH_STEP
+        total = sum((end - start) // finest for start, end in spans)
         if step < finest:
             return
         for start, end in spans:

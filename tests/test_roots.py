@@ -204,10 +204,14 @@ def test_roots_are_confirmed_anew_when_the_guest_has_run_and_not_before() -> Non
     assert found.roots == first, "still there: not searched for again"
     assert asked < len(memory.asked) <= asked + 16
     kernel = memory.word(PROCESS_TABLE_AT)
+    root = memory.word(kernel & 0x0FFF_FFFF_FFFF_FF00)
     memory.put_word(kernel & 0x0FFF_FFFF_FFFF_FF00, 0)
     target.clock.tick()
     assert (found.roots.process_table, found.roots.sure) == (REGISTERED, "likely"), "a broken tree is held on to"
     assert "does not translate" in outcome(found.roots, "anew")
+    memory.put_word(kernel & 0x0FFF_FFFF_FFFF_FF00, root)
+    target.clock.tick()
+    assert found.roots == first, "whole again, and nothing is said of what was"
     memory.put_word(PROCESS_TABLE_AT, 0)
     target.clock.tick()
     assert found.roots.state == "not-found", "a table that is gone is not held on to"
