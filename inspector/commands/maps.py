@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from inspector.commands.notes import Note, if_changing
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
-from inspector.commands.tables import RootsFound, Unlisted, current_pids, unlisted
+from inspector.commands.roots import RootsFound, Unlisted, current_pids, unlisted
 from inspector.errors import MemoryReadError, UsageError
 from inspector.guest import Guest
 from inspector.mappings.runs import Run, coalesce, run_of

@@ -14,7 +14,7 @@ from inspector.commands.notes import Note
 from inspector.commands.record import Recorded
 from inspector.commands.registers import Cpu, CpuList, RegisterFile, RegisterGroup
 from inspector.commands.registry import Result
-from inspector.commands.tables import LiveEntry, ProcessTable, RootsFound, Word
+from inspector.commands.roots import LiveEntry, ProcessTable, RootsFound, Word
 from inspector.doctor import Finding
 from inspector.mappings.runs import Run
 from inspector.memory.physical import Range

@@ -33,7 +33,7 @@ class Word:
 class RootsFound:
     """What was found of the roots, with the words on the way to the first tree."""
 
-    topic: ClassVar[str] = "tables"
+    topic: ClassVar[str] = "roots"
     roots: Roots
     words: tuple[Word, ...]
 
@@ -47,7 +47,7 @@ class RootsFound:
 class ProcessTable(Answered):
     """The process table that 'pids' lists: its real address and how many entries it has."""
 
-    topic: ClassVar[str] = "tables"
+    topic: ClassVar[str] = "roots"
     address: int
     entries: int
 
@@ -56,7 +56,7 @@ class ProcessTable(Answered):
 class LiveEntry(Answered):
     """One live entry, and the vCPUs whose current PID it is."""
 
-    topic: ClassVar[str] = "tables"
+    topic: ClassVar[str] = "roots"
     process: Process
     current_on: tuple[int, ...]
 
@@ -66,7 +66,7 @@ class Unlisted:
     """Part of the process table that could not be read, so that its processes are not told. ``address`` is the first
     real address of it, ``length`` all its bytes."""
 
-    topic: ClassVar[str] = "tables"
+    topic: ClassVar[str] = "roots"
     address: int
     length: int
     cause: str

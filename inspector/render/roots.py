@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from inspector.commands.tables import LiveEntry, ProcessTable, RootsFound, Unlisted
+from inspector.commands.roots import LiveEntry, ProcessTable, RootsFound, Unlisted
 from inspector.render import fields
 from inspector.render.style import Style, hexadecimal, short_size
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.commands.tables import current_pids
+from inspector.commands.roots import current_pids
 from tests.commands.asking import ask, shown, told
 from tests.fakes import (
     HR,
