@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -28,6 +28,7 @@ from inspector.targets.base import TRANSLATION, Registers, RunControl, RunState,
 
 if TYPE_CHECKING:
     from inspector.linux.symbols import Symbols
+    from inspector.spaces import Spaces
 
 CHANGING = "the guest is running: what this shows may be changing"
 
@@ -53,6 +54,7 @@ class Guest:
         self.progress: roots_module.Progress = progress or (lambda _what, _done, _total: None)
         self._memory = PhysicalMemory(target.source, target.ram, target.clock)
         self._roots: tuple[int, Roots] | None = None
+        self._spaces: tuple[tuple[int, tuple[int, ...] | None], Spaces] | None = None
         self._check_cpu(cpu)
 
     def __enter__(self) -> Guest:
@@ -276,6 +278,22 @@ class Guest:
         ``missed``: there may be processes in them. Raises UsageError where no process table is known."""
         base, size = self.process_table()
         yield from processes.scan(self.memory, base, size, missed, self.progress)
+
+    def spaces(self, pids: Collection[int] | None = None, *, keep_partial: bool = False) -> Spaces:
+        """All that the processes with these radix PIDs map (None: every process; 0 is the kernel), as columns.
+
+        What was swept last is kept for as long as the guest stands still. With ``keep_partial`` Ctrl-C gives what there
+        is so far. Raises UsageError where no process table is known and for a PID beyond it."""
+        from inspector.spaces import swept
+
+        key = (self.target.clock.epoch, None if pids is None else tuple(pids))
+        if self._spaces is not None and self._spaces[0] == key and not self.memory.changing:
+            return self._spaces[1]
+        self._spaces = None  # so that what was kept makes room first
+        found = swept(self, pids, keep_partial=keep_partial)
+        if not (found.interrupted or found.changing):
+            self._spaces = (key, found)
+        return found
 
     # -- running and operands ---------------------------------------------------------------------------------------
 

@@ -11,13 +11,13 @@ import pytest
 
 import inspector
 from inspector.guest import Guest
-from inspector.mappings import runs
 from inspector.mappings.ranges import coalesce, coalesce_pieces, in_order
 from inspector.mappings.reverse import Index
 from inspector.radix.bulk_walk import Status, translate_many
 from inspector.radix.columns import Root
 from inspector.radix.sweep import stream, sweep
 from inspector.radix.tree import Leaf, Table, walk_tree
+from tests.mappings import run_model as runs
 from tests.test_fixtures import FIXTURES, LINUX
 
 

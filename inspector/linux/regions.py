@@ -9,6 +9,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 
+from inspector.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True)
 class Region:
@@ -39,3 +41,15 @@ def region_of(ea: int) -> Region | None:
     """The region that holds ``ea``, or None."""
     at = bisect_right(STARTS, ea) - 1
     return REGIONS[at] if at >= 0 and ea < REGIONS[at].end else None
+
+
+def region_named(name: str) -> Region:
+    """The region of this name; case, blanks and hyphens do not matter. Raises UsageError."""
+
+    def plain(text: str) -> str:
+        return "".join(c for c in text.lower() if c.isalnum())
+
+    for region in REGIONS:
+        if plain(region.name) == plain(name):
+            return region
+    raise UsageError(f"there is no region {name!r}; there are {', '.join(region.name for region in REGIONS)}")

@@ -1,6 +1,6 @@
 """Leaves that continue each other put together into ranges, in bulk.
 
-A range is what :mod:`inspector.mappings.runs` calls a run, of one tree: pages of one size with the same flags, whose
+A range is what ptdump shows in a line, of one tree: pages of one size with the same flags, whose
 addresses and whose real addresses both go on where the page before ended.
 """
 
@@ -10,14 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inspector.radix.bits import PTE_RPN
-from inspector.radix.columns import LEVEL_OF_SHIFT, NO_PID, U8, U32, U64, Bools, Columns, Root, Rows
+from inspector.radix.columns import LEVEL_OF_SHIFT, U8, U32, U64, Bools, Columns, InTrees, Root, Rows
 
 
 @dataclass(frozen=True, slots=True)
-class Ranges:
+class Ranges(InTrees):
     """A row for each range, in the order of its first leaf. ``root`` is the index of its tree; ``offset`` the EA below
     its quadrant and ``ra`` the real address of its first page; ``shift`` log2 of its page size; ``flags`` what all
     entries have in common (all but the real address); ``count`` its pages."""
@@ -42,21 +41,6 @@ class Ranges:
     def level(self) -> U8:
         """Level of its leaves, 3 (root) to 0."""
         return LEVEL_OF_SHIFT[self.shift]
-
-    @property
-    def ea(self) -> U64:
-        """First effective address, quadrant included (guest real for a partition-scoped tree)."""
-        return np.array([each.base for each in self.roots], np.uint64)[self.root] | self.offset
-
-    @property
-    def pid(self) -> NDArray[np.int64]:
-        """The radix PID of the tree, NO_PID for a partition-scoped one."""
-        return np.array([NO_PID if each.pid is None else each.pid for each in self.roots], np.int64)[self.root]
-
-    @property
-    def lpid(self) -> NDArray[np.int64]:
-        """The LPID of the tree."""
-        return np.array([each.lpid for each in self.roots], np.int64)[self.root]
 
     def take(self, rows: Bools | Rows | slice) -> Ranges:
         """Those rows, by mask, number or slice."""

@@ -1,35 +1,35 @@
-"""Leaves that continue each other, put together into runs.
-
-A run is pages of one size with the same flags, whose addresses and whose real addresses both go on where the page
-before ended. Nothing of an entry is lost: :meth:`Run.leaves` gives back the very leaves that it was made of.
-"""
+"""One range at a time, as plain numbers: what is shown, and what Python callers get who ask for rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
 from inspector.radix.bits import PTE_ATT, PTE_C, PTE_EXEC, PTE_PRIVILEGED, PTE_R, PTE_READ, PTE_RPN, PTE_WRITE
 from inspector.radix.formats import PTE
 from inspector.radix.translation import Rights
-from inspector.radix.tree import Leaf
 
-Other = TypeVar("Other")
+if TYPE_CHECKING:
+    from inspector.mappings.ranges import Ranges
+
+AT_A_TIME = 1 << 12
+"""Rows that are turned into plain numbers together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """``count`` leaves of ``level``, each 2**``shift`` bytes, from ``offset`` (an EA below its quadrant) and real
-    address ``ra`` on.
+    """``count`` pages of 2**``shift`` bytes each, from effective address ``ea`` (quadrant included; guest real for a
+    partition-scoped tree, whose ``pid`` is None) and real address ``ra`` on.
 
     ``flags`` is what their entries have in common: all but the real page number, and of that the bits below the page
     size too, which should be zero and are not part of the address."""
 
-    offset: int
+    lpid: int
+    pid: int | None
+    ea: int
     ra: int
     shift: int
-    level: int
     flags: int
     count: int
 
@@ -70,40 +70,13 @@ class Run:
         """Bits that are set and should be zero: reserved ones, and real page bits below the page size."""
         return self.flags & ~PTE.mask | self.flags & PTE_RPN
 
-    def leaves(self) -> Iterator[Leaf]:
-        """The leaves, in order."""
-        for at in range(0, self.size, 1 << self.shift):
-            yield Leaf(self.offset + at, self.ra + at, self.shift, self.ra + at | self.flags, self.level)
 
-
-def run_of(leaf: Leaf) -> Run:
-    """A run of one leaf."""
-    stray = leaf.entry & PTE_RPN & ((1 << leaf.shift) - 1)
-    return Run(leaf.offset, leaf.ra, leaf.shift, leaf.level, leaf.entry & ~PTE_RPN | stray, 1)
-
-
-def coalesce(found: Iterable[Leaf | Other]) -> Iterator[Run | Other]:
-    """The leaves as runs, in order. Whatever else is among them is passed on at once, and ends no run."""
-    run: Run | None = None
-    for each in found:
-        if not isinstance(each, Leaf):
-            yield each
-            continue
-        one = run_of(each)
-        if run is not None and _continues(run, one):
-            run = Run(run.offset, run.ra, run.shift, run.level, run.flags, run.count + 1)
-            continue
-        if run is not None:
-            yield run
-        run = one
-    if run is not None:
-        yield run
-
-
-def _continues(run: Run, one: Run) -> bool:
-    """Whether ``one`` goes on where ``run`` ends."""
-    return (
-        one.offset == run.offset + run.size
-        and one.ra == run.ra + run.size
-        and (one.shift, one.level, one.flags) == (run.shift, run.level, run.flags)
-    )
+def runs_of(ranges: Ranges) -> Iterator[Run]:
+    """Every range, in order."""
+    trees = [(each.lpid, each.pid, each.base) for each in ranges.roots]
+    for at in range(0, len(ranges), AT_A_TIME):
+        part = ranges.take(slice(at, at + AT_A_TIME))
+        columns = (part.root, part.offset, part.ra, part.shift, part.flags, part.count)
+        for root, offset, ra, shift, flags, count in zip(*(column.tolist() for column in columns), strict=True):
+            lpid, pid, base = trees[root]
+            yield Run(lpid, pid, base | offset, ra, shift, flags, count)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,36 @@ class Limits:
     oddities: int = 1 << 12
 
 
+class InTrees:
+    """Rows that lie in trees: ``root`` is the index of a row's tree among ``roots``, ``offset`` the EA below its
+    quadrant. What follows from these is here, once."""
+
+    __slots__ = ()
+    if TYPE_CHECKING:
+
+        @property
+        def roots(self) -> tuple[Root, ...]: ...
+        @property
+        def root(self) -> U32: ...
+        @property
+        def offset(self) -> U64: ...
+
+    @property
+    def pid(self) -> NDArray[np.int64]:
+        """The radix PID of the tree, NO_PID for a partition-scoped one."""
+        return np.array([NO_PID if each.pid is None else each.pid for each in self.roots], np.int64)[self.root]
+
+    @property
+    def lpid(self) -> NDArray[np.int64]:
+        """The LPID of the tree."""
+        return np.array([each.lpid for each in self.roots], np.int64)[self.root]
+
+    @property
+    def ea(self) -> U64:
+        """The (first) effective address, quadrant included (guest real for a partition-scoped tree)."""
+        return np.array([each.base for each in self.roots], np.uint64)[self.root] | self.offset
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where tables stand: in which tree (an index into the roots), from which offset on, and their real address."""
@@ -63,7 +94,7 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class Columns(InTrees):
     """Leaves. ``offset`` is the EA below its quadrant; ``place`` the row of ``places`` that the leaf's table stands at.
 
     The others follow from these when they are asked for. Order is that of gathering (by level from the root down, then
@@ -103,21 +134,6 @@ class Columns:
     def root(self) -> U32:
         """Which tree, as an index into ``roots``."""
         return self.places.root[self.place]
-
-    @property
-    def pid(self) -> NDArray[np.int64]:
-        """The radix PID of the tree, NO_PID for a partition-scoped one."""
-        return np.array([NO_PID if each.pid is None else each.pid for each in self.roots], np.int64)[self.root]
-
-    @property
-    def lpid(self) -> NDArray[np.int64]:
-        """The LPID of the tree."""
-        return np.array([each.lpid for each in self.roots], np.int64)[self.root]
-
-    @property
-    def ea(self) -> U64:
-        """The effective address, quadrant included (guest real for a partition-scoped tree)."""
-        return np.array([each.base for each in self.roots], np.uint64)[self.root] | self.offset
 
     @property
     def level(self) -> U8:
@@ -173,7 +189,7 @@ def concatenate(parts: Sequence[Columns]) -> Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class Tables:
+class Tables(InTrees):
     """Table pages, each once a level. ``fill`` counts valid entries and ``leaves`` the leaves among them.
 
     ``root`` is the tree in which it was found first and ``offset`` where it begins there; ``references`` counts the
@@ -192,11 +208,6 @@ class Tables:
 
     def __len__(self) -> int:
         return len(self.address)
-
-    @property
-    def pid(self) -> NDArray[np.int64]:
-        """The radix PID of the tree in which it was found first, NO_PID for a partition-scoped one."""
-        return np.array([NO_PID if each.pid is None else each.pid for each in self.roots], np.int64)[self.root]
 
 
 @dataclass(frozen=True, slots=True)

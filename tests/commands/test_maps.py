@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import inspector
-from inspector.commands.maps import ODDITIES_TOLD
+from inspector.commands.scope import ODDITIES_TOLD
 from inspector.errors import UsageError
 from tests.commands.asking import ask, shown, told
 from tests.fakes import (

@@ -8,11 +8,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.mappings import runs
 from inspector.mappings.ranges import Ranges, coalesce, coalesce_pieces, in_order, single
 from inspector.radix.columns import Columns, Places, Root
 from inspector.radix.tree import Leaf
-from tests.mappings.test_runs import leaf, leaves
+from tests.mappings import run_model as runs
+from tests.mappings.test_run_model import leaf, leaves
 
 ROOTS = (Root(0, 0, 3 << 62), Root(5, 0), Root(None, 0, 0, 2))
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from inspector.mappings.reverse import Index, _of_size
 from inspector.radix.tree import Leaf
 from tests.mappings.test_ranges import TREES, columns_of
-from tests.mappings.test_runs import leaf
+from tests.mappings.test_run_model import leaf
 
 
 def expected(trees: list[list[Leaf]], start: int, end: int) -> list[int]:

@@ -12,7 +12,7 @@ from inspector.mappings.rights import parse
 from inspector.mappings.select import ATTRIBUTES, Mapped, Selection, attribute, containing, page_shift
 from inspector.radix.tree import Leaf
 from tests.mappings.test_ranges import ROOTS, TREES, columns_of
-from tests.mappings.test_runs import leaf
+from tests.mappings.test_run_model import leaf
 
 SPANS = st.lists(st.tuples(st.integers(0, 1 << 40), st.integers(0, 1 << 41)), max_size=2)
 YES_NO = st.sampled_from([None, None, True, False])

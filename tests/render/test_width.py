@@ -8,13 +8,14 @@ import pytest
 
 from inspector.commands.control import Console, Went
 from inspector.commands.doctor import Examined
-from inspector.commands.maps import AddressSpace, Mapped, Odd
+from inspector.commands.maps import AddressSpace, Mapped
 from inspector.commands.memory import Missing, Ram, Shown
 from inspector.commands.notes import Note
 from inspector.commands.record import Recorded
 from inspector.commands.registers import Cpu, CpuList, RegisterFile, RegisterGroup
 from inspector.commands.registry import Result
 from inspector.commands.roots import LiveEntry, ProcessTable, RootsFound, Word
+from inspector.commands.scope import Odd, Unfinished
 from inspector.doctor import Finding
 from inspector.mappings.runs import Run
 from inspector.memory.physical import Range
@@ -37,8 +38,9 @@ RESULTS: list[Result] = [
     Missing("effective", MOST - 4095, 4095, "table-not-captured", LONG, REAL, 512),
     Ram((Range(0, 1 << 40, "x" * 20), Range(REAL, 4096, "")), (1 << 40) + 4096, ((1 << 39) + 3, 0)),
     AddressSpace(0, 0xFFFFF, MOST),
-    Mapped(0, 0, MOST - 0xFFFF, Run(0, REAL, 12, 0, 3 << 62 | 0x1FF, 99999), False),
+    Mapped(Run(0, 0, MOST - 0xFFFF, REAL, 12, 3 << 62 | 0x1FF, 99999), False),
     Odd(0, 0xFFFFF, MOST, "misaligned-base", LONG, 100_000),
+    Unfinished(),
     ProcessTable(REAL, 1 << 32),
     LiveEntry(Process(0xFFFFF, 1 << 40, 1 << 63 | 1 << 45, MOST), tuple(range(64))),
     RootsFound(
