@@ -61,19 +61,21 @@ class Translations:
 
 @dataclass(frozen=True, slots=True)
 class _Down:
-    """A level of a slab: for each slot (table << bits | index) the number of the next table below, or NOWHERE.
+    """A level of a slab: for each slot (table << bits | index) the number of the next table below, or NOWHERE, and the
+    entry where it is valid, else 0.
 
     Tables are counted from ``first``. At level 1 numbers from ``split`` on are those of the second slab below."""
 
     slab: Slab
     first: int
     below: NDArray[np.int32]
+    entry: U64
     split: int
 
 
 class Translator:
-    """Translates addresses of one tree of a sweep. To make one costs half the size of the directories above the last
-    level; keep it for further calls."""
+    """Translates addresses of one tree of a sweep. To make one costs one and a half times the size of the directories above
+    the last level; keep it for further calls."""
 
     def __init__(self, sweep: Sweep, root: int = 0) -> None:
         """``root`` is an index into the sweep's roots. Raises IndexError where there is no such tree."""
@@ -155,10 +157,9 @@ class Translator:
 
     def _ended(self, down: _Down, rows: Rows | None, at: Rows, slot: Rows, place: U64, out: Translations) -> None:
         """Tell of the addresses that go no further than this level."""
-        slab = down.slab
-        table, index = (slot[at] >> slab.bits) + down.first, slot[at] & ((1 << slab.bits) - 1)
+        here = slot[at]
         to = at if rows is None else rows[at]
-        self._finish(slab, to, place[at], slab.entries(table, index), table, out)
+        self._finish(down.slab, to, place[at], down.entry[here], (here >> down.slab.bits) + down.first, out)
 
     def _finish(self, slab: Slab, to: Rows | None, place: U64, entry: U64, table: Rows, out: Translations) -> None:
         """Tell of addresses by the last entry that each reached."""
@@ -215,4 +216,13 @@ def _down(upper: Slab, lowers: list[Slab], only: int | None) -> _Down:
             slot, number_below = slot[mine], number_below[mine]
         below[slot] = number_below
         ahead += len(lower.address)
-    return _Down(upper, first, below, split)
+    return _Down(upper, first, below, _entries(upper, first, count), split)
+
+
+def _entries(slab: Slab, first: int, count: int) -> U64:
+    """The entries of these tables of a slab that keeps the valid ones alone, all in their slots: addresses that end
+    here look theirs up, and a search for each would cost more than the walk."""
+    begin, end = slab.starts[[first, first + count]]
+    entry = np.zeros(count << slab.bits, np.uint64)
+    entry[slab.slots[begin:end] - (first << slab.bits)] = slab.values[begin:end]
+    return entry
