@@ -74,8 +74,8 @@ class _Down:
 
 
 class Translator:
-    """Translates addresses of one tree of a sweep. To make one costs one and a half times the size of the directories above
-    the last level; keep it for further calls."""
+    """Translates addresses of one tree of a sweep. To make one costs one and a half times the size of the directories
+    above the last level; keep it for further calls."""
 
     def __init__(self, sweep: Sweep, root: int = 0) -> None:
         """``root`` is an index into the sweep's roots. Raises IndexError where there is no such tree."""
