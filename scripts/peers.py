@@ -7,6 +7,7 @@ where a process has a table of 4K pages, drgn does not see it."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 KERNEL = 0xC000_0000_0000_0000
@@ -23,9 +24,9 @@ class Drgn:
 
     def __init__(self, path: str) -> None:
         import drgn
-        from drgn.helpers.linux.mm import _linux_helper_follow_phys
 
-        self._follow = _linux_helper_follow_phys
+        # The part in C of drgn.helpers.linux.mm.follow_phys, which has no types.
+        self._follow = import_module("_drgn")._linux_helper_follow_phys
         self._fault = drgn.FaultError
         self.program: Any = drgn.Program()
         self.program.set_core_dump(path)
