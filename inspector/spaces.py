@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,19 +10,29 @@ from typing import TYPE_CHECKING
 from inspector.errors import MemoryReadError, UsageError
 from inspector.processes import Missed, Process
 from inspector.radix.bits import ENTRY_BYTES, QUADRANT_SHIFT
-from inspector.radix.columns import Columns, Limits, Root
-from inspector.radix.sweep import Sweep, sweep
+from inspector.radix.columns import Columns, Findings, Limits, Root
+from inspector.radix.sweep import Sweep, stream, sweep
 
 if TYPE_CHECKING:
     from inspector.guest import Guest
+    from inspector.mappings.gather import Gathered
     from inspector.mappings.ranges import Ranges
     from inspector.mappings.reverse import Index
     from inspector.memory.physical import RamMap
+    from inspector.roots import Progress
 
 KERNEL_PID = 0
-LEVELS = 4
+READING = "reading the tables"
+COST_FROM = (20, 4, 1, 0)
+"""How much of a hundred a tree's last level, and each above it, begins at: nearly all tables are of the last."""
 BYTES_A_LEAF = 64
 """What a leaf may cost at most while it is looked at: its entry, its columns, and what is made of them."""
+BYTES_A_TABLE = 128
+"""What a table may cost at most while trees are streamed."""
+MOST_TABLES = 1 << 30
+"""Places are numbered with 32 bits."""
+BOUNDLESS = 1 << 62
+TOO_LARGE = "too-large"
 SHARE = 2
 """One part in so many of the memory that is free here may be used."""
 
@@ -42,7 +52,10 @@ class Spaces:
 
     ``missed`` is what of the process table could not be read where all processes were asked for, ``absent`` are those
     that were asked for and are not there. ``table`` is the process table's (real address, size in bytes). ``changing``
-    where the guest ran meanwhile, so that not all need belong together."""
+    where the guest ran meanwhile, so that not all need belong together.
+
+    ``again`` gives every leaf anew, piece by piece, for trees that are larger than can be kept, with what is odd about
+    them; None once the guest has run. ``progress`` is told how far long work is."""
 
     name: str
     processes: tuple[Process, ...]
@@ -52,6 +65,15 @@ class Spaces:
     missed: Missed = field(default_factory=Missed)
     absent: tuple[Absent, ...] = ()
     changing: bool = False
+    again: Callable[[Findings], Iterator[Columns] | None] = lambda _findings: None
+    progress: Progress = lambda _what, _done, _total: None
+    _gathered: Gathered | None = field(default=None, init=False, repr=False)
+
+    @property
+    def too_large(self) -> bool:
+        """Whether the trees are larger than can be kept, so that ``columns`` leaves out the rest: that is told as an
+        oddity. ``ranges`` are of all of them."""
+        return self.sweep.findings.counts[TOO_LARGE] > 0
 
     @property
     def interrupted(self) -> bool:
@@ -68,13 +90,38 @@ class Spaces:
         """Every leaf, by tree and address."""
         return self.sweep.columns().in_order()
 
-    @cached_property
+    @property
     def ranges(self) -> Ranges:
         """Leaves that continue each other put together, by tree and address. No column of all leaves is made."""
-        from inspector.mappings.ranges import coalesce_pieces, in_order, single
+        return self.gathered().ranges
 
-        found = coalesce_pieces(self.sweep.pieces())
-        return single(self.columns) if found is None else in_order(found)
+    def gathered(self, *, keep_partial: bool = False) -> Gathered:
+        """The same, with what is odd about the trees and whether that is all. Trees that are larger than can be kept
+        are read once more, and only their ranges kept. With ``keep_partial`` Ctrl-C gives those so far."""
+        from inspector.mappings.gather import gather
+
+        if self._gathered is not None:
+            return self._gathered
+        findings = Findings(self.sweep.findings.most)
+        anew = self.again(findings) if self.too_large and not self.interrupted else None
+        if anew is not None:
+            most = _most_ranges()
+            found = gather(anew, self.roots, findings, most=most, keep_partial=keep_partial, streamed=True)
+            self.progress(READING, 1, 1)
+        else:
+            found = gather(self._told(self.sweep), self.roots, self.sweep.findings, keep_partial=keep_partial)
+        if not found.interrupted:
+            self._gathered = found
+        return found
+
+    def _told(self, sweep: Sweep) -> Iterator[Columns]:
+        """The pieces of a sweep, told of as they go."""
+        what, slots, done = "putting ranges together", sum(len(slab.offset) << slab.bits for slab in sweep.slabs), 0
+        for piece in sweep.pieces():
+            yield piece
+            done += len(piece)
+            self.progress(what, min(done, slots - 1), slots)
+        self.progress(what, 1, 1)
 
     @cached_property
     def index(self) -> Index:
@@ -121,22 +168,43 @@ def swept(guest: Guest, pids: Collection[int] | None = None, *, keep_partial: bo
         processes = tuple(guest.processes(missed))
     else:
         processes, absent = _asked(guest, pids)
-    memory = guest.memory
+    memory, epoch = guest.memory, guest.target.clock.epoch
+    roots = [root_of(each) for each in processes]
 
-    def progress(level: int, _tables: int) -> None:
-        guest.progress("reading the tables", LEVELS - 1 - level, LEVELS)
+    def tell(level: int, done: int, tables: int) -> None:
+        before, after = COST_FROM[level], (COST_FROM[level - 1] if level else 100)
+        guest.progress(READING, min(before + (after - before) * done // max(tables, 1), 99), 100)
+
+    def again(findings: Findings) -> Iterator[Columns] | None:
+        if guest.target.clock.epoch != epoch:
+            return None
+        memory = guest.memory
+        return stream(
+            memory.read_runs,
+            roots,
+            streamable(),
+            windows=memory.windows,
+            progress=tell,
+            findings=findings,
+            keep_partial=True,
+        )
 
     found = sweep(
-        memory.read_runs,
-        [root_of(each) for each in processes],
-        affordable(),
-        windows=memory.windows,
-        progress=progress,
-        keep_partial=keep_partial,
+        memory.read_runs, roots, affordable(), windows=memory.windows, progress=tell, keep_partial=keep_partial
     )
-    guest.progress("reading the tables", LEVELS, LEVELS)
-    name, changing = guest.target.name, memory.changing
-    return Spaces(name, processes, found, memory.ram, guest.process_table(), missed, absent, changing)
+    guest.progress(READING, 1, 1)
+    return Spaces(
+        guest.target.name,
+        processes,
+        found,
+        memory.ram,
+        guest.process_table(),
+        missed,
+        absent,
+        memory.changing,
+        again,
+        guest.progress,
+    )
 
 
 def _asked(guest: Guest, pids: Collection[int]) -> tuple[tuple[Process, ...], tuple[Absent, ...]]:
@@ -170,6 +238,21 @@ def affordable() -> Limits:
         table_bytes=min(usual.table_bytes, share),
         oddities=usual.oddities,
     )
+
+
+def streamable() -> Limits:
+    """What a stream may go to here, of which no leaf is kept: as many tables as half of what is free may hold."""
+    free = _free_bytes()
+    tables = Limits().tables if free is None else min(free // SHARE // BYTES_A_TABLE, MOST_TABLES)
+    return Limits(tables=tables, leaves=BOUNDLESS, table_bytes=BOUNDLESS)
+
+
+def _most_ranges() -> int | None:
+    """How many ranges may be kept here."""
+    from inspector.mappings.gather import BYTES_A_RANGE
+
+    free = _free_bytes()
+    return None if free is None else free // SHARE // BYTES_A_RANGE
 
 
 def _free_bytes() -> int | None:

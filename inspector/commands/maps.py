@@ -1,4 +1,4 @@
-"""``maps``: what is mapped, in runs of pages that continue each other."""
+"""``maps``: what is mapped, in ranges of pages that continue each other."""
 
 from __future__ import annotations
 
@@ -9,21 +9,33 @@ from typing import TYPE_CHECKING, ClassVar
 
 from inspector.commands.notes import Note
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
-from inspector.commands.roots import unlisted
 from inspector.commands.scope import (
     Beside,
-    Odd,
+    Unfinished,
+    beside,
     count,
     looked_at,
-    oddities,
     scope_arguments,
     selection_arguments,
     selection_of,
 )
-from inspector.spaces import effective
+from inspector.mappings.order import ORDERS, first_rows
+from inspector.spaces import KERNEL_PID, Spaces
 
 if TYPE_CHECKING:
+    from inspector.mappings.ranges import Ranges
     from inspector.mappings.runs import Run
+    from inspector.mappings.select import Selection
+    from inspector.radix.columns import Bools, Columns
+
+A_SCREENFUL = 20
+"""More ranges than these are summed up at the end."""
+STREAMED = (
+    "these tables are larger than can be kept here, so their ranges were put together while they were read; "
+    "--leaves leaves out what is beyond that"
+)
+CUT = "there are more ranges than can be kept here, and the rest is left out; --pid N looks at fewer"
+LEAVES_CUT = "these tables are larger than can be kept here, and leaves are left out; without --leaves all is told"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,54 +49,175 @@ class AddressSpace(Answered):
 
 
 @dataclass(frozen=True, slots=True)
+class InRegion(Answered):
+    """The region of Linux's kernel addresses that the next answers are in, None where there is none."""
+
+    topic: ClassVar[str] = "maps"
+    region: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted(Answered):
+    """That the next answers are of all processes, by something else than their addresses."""
+
+    topic: ClassVar[str] = "maps"
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Mapped(Answered):
-    """One run of pages, and whether all of it is RAM."""
+    """One range, and whether all of it is RAM."""
 
     topic: ClassVar[str] = "maps"
     run: Run
     in_ram: bool
 
 
-Answer = AddressSpace | Mapped | Beside
+@dataclass(frozen=True, slots=True)
+class Batch(Answered):
+    """Ranges, many at a time, and of each whether all of it is RAM. ``mixed`` where they are of several processes."""
+
+    topic: ClassVar[str] = "maps"
+    ranges: Ranges
+    in_ram: Bools
+    mixed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Total(Answered):
+    """What all the ranges come to: of how many processes, how many leaves by log2 of their size. ``partial`` where more
+    was still to be read."""
+
+    topic: ClassVar[str] = "maps"
+    ranges: int
+    processes: int
+    leaves: tuple[tuple[int, int], ...]
+    partial: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes mapped."""
+        return sum(count << shift for shift, count in self.leaves)
+
+
+Answer = AddressSpace | InRegion | Sorted | Mapped | Batch | Total | Beside
 
 
 def _maps(session: Session, arguments: Namespace) -> Iterator[Answer]:
-    from inspector.mappings.ranges import single
-    from inspector.mappings.runs import runs_of
-
     limit = count(session, arguments.limit, "--limit")
     selection = selection_of(session, arguments)
     spaces = yield from looked_at(session, arguments, "current")
     if spaces is None:
         return
+    findings, partial = spaces.sweep.findings, spaces.interrupted
     if arguments.leaves:
-        columns = spaces.columns
-        ranges = single(columns if selection.everything else columns.take(selection.mask(columns)))
+        if spaces.too_large:
+            yield Note(LEAVES_CUT)
+        mapped: Ranges | Columns = spaces.columns
     else:
-        ranges = spaces.ranges
-        ranges = ranges if selection.everything else ranges.take(selection.mask(ranges))
-    told = 0
+        found = spaces.gathered(keep_partial=True)
+        mapped, findings = found.ranges, found.findings
+        if found.interrupted and not partial:
+            yield Unfinished()
+        partial |= found.interrupted
+        if found.streamed:
+            yield Note(STREAMED)
+        if found.cut:
+            yield Unfinished(CUT)
+    looked_through = len(mapped)
+    if not selection.everything:
+        mapped = mapped.take(selection.mask(mapped))
+    what = "leaf" if arguments.leaves else "range"
+    shown = mapped.take(first_rows(mapped, arguments.sort, limit))
+    if arguments.sort == "ea":
+        yield from _by_process(spaces, shown, selection.everything and len(shown) == len(mapped))
+    elif len(shown):
+        yield Sorted(arguments.sort)
+        yield from _blocks(spaces, shown, 0, len(shown), mixed=True)
+    if len(mapped) > A_SCREENFUL:
+        yield _total(mapped, partial)
+    if not len(mapped) and spaces.processes:
+        yield Note(_nothing(spaces, arguments, selection, looked_through, what))
+    elif len(shown) < len(mapped):
+        yield Note(f"{len(shown)} of {_counted(len(mapped), what)} told here; --limit N tells more")
+    yield from beside(spaces, findings)
+
+
+def _by_process(spaces: Spaces, shown: Ranges | Columns, empty_too: bool) -> Iterator[Answer]:
+    """What is shown in order of address, each process after its name and the kernel's by region."""
+    import numpy as np
+
+    from inspector.linux.regions import by_region
+
+    bounds = np.searchsorted(shown.root, np.arange(len(spaces.processes) + 1)).tolist()
     for number, process in enumerate(spaces.processes):
-        mine = ranges.take(ranges.root == number)
-        if selection.everything or len(mine):
+        first, end = bounds[number], bounds[number + 1]
+        if first < end or empty_too:
             yield AddressSpace(0, process.pid, process.entry)
-        for run in runs_of(mine):
-            if told == limit:
-                yield from oddities(spaces, process.pid)
-                yield Note(f"there is more than the {limit} told here; --limit N tells more")
-                return
-            told += 1
-            yield Mapped(run, spaces.ram.covers(run.ra, run.size))
-        yield from oddities(spaces, process.pid)
-    for absent in spaces.absent:
-        yield Odd(0, absent.pid, effective(absent.pid, 0), absent.cause, absent.reason)
-    yield from unlisted(spaces.missed)
+        if process.pid != KERNEL_PID:
+            yield from _blocks(spaces, shown, first, end)
+            continue
+        for region, begin, stop in by_region(shown.take(slice(first, end)).ea):
+            yield InRegion(None if region is None else region.name)
+            yield from _blocks(spaces, shown, first + begin, first + stop)
+
+
+def _blocks(spaces: Spaces, shown: Ranges | Columns, first: int, end: int, *, mixed: bool = False) -> Iterator[Batch]:
+    """Those rows, some at a time: a million rows are never plain numbers together."""
+    from inspector.mappings.ranges import Ranges, single
+    from inspector.mappings.runs import AT_A_TIME
+    from inspector.mappings.select import covered
+
+    spans = spaces.ram.spans()
+    for at in range(first, end, AT_A_TIME):
+        part = shown.take(slice(at, min(at + AT_A_TIME, end)))
+        ranges = part if isinstance(part, Ranges) else single(part)
+        yield Batch(ranges, covered(ranges.ra, ranges.size, spans), mixed)
+
+
+def _total(mapped: Ranges | Columns, partial: bool) -> Total:
+    import numpy as np
+
+    from inspector.mappings.ranges import Ranges
+
+    def leaves(shift: int) -> int:
+        there = mapped.shift == shift
+        return int(mapped.count[there].sum()) if isinstance(mapped, Ranges) else int(np.count_nonzero(there))
+
+    shifts = np.unique(mapped.shift)[::-1].tolist()
+    processes = len(np.unique(mapped.root))
+    return Total(len(mapped), processes, tuple((shift, leaves(shift)) for shift in shifts), partial)
+
+
+def _nothing(spaces: Spaces, arguments: Namespace, selection: Selection, looked_through: int, what: str) -> str:
+    """Why nothing is told, and a way on."""
+    from inspector.mappings.select import can_be_mapped
+
+    pids = [process.pid for process in spaces.processes]
+    named = " and ".join(f"PID {pid}" for pid in pids) if len(pids) <= 2 else f"{len(pids)} processes"
+    if not looked_through:
+        return f"no mapping was found: {named}"
+    if selection.ea and not any(can_be_mapped(span) for span in selection.ea):
+        return (
+            "no process can map addresses there: effective addresses are below 2^52 in quadrant 0 (a process's) "
+            "or in quadrant 3 (0xc…, the kernel's)"
+        )
+    way = "" if arguments.all else "; --all looks at every process"
+    return f"none of {_counted(looked_through, what)} of {named} is as was asked{way}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what if number == 1 else 'leaves' if what == 'leaf' else what + 's'}"
 
 
 def _maps_arguments(parser: Parser) -> None:
     scope_arguments(parser, "current")
-    parser.add_argument("--leaves", action="store_true", help="each leaf by itself, not put together into runs")
-    parser.add_argument("--limit", metavar="N", help="tell so many at most")
+    parser.add_argument("--leaves", action="store_true", help="each leaf by itself, not put together into ranges")
+    parser.add_argument(
+        "--sort", choices=ORDERS, default="ea", help="by address (this is so where nothing is said), or all processes' "
+        "together by real address, or the largest first"
+    )  # fmt: skip
+    parser.add_argument("--limit", metavar="N", help="tell so many at most: the first in that order")
     selection_arguments(parser)
 
 
@@ -97,13 +230,17 @@ COMMANDS = (
         (
             Example("maps", "the kernel's mappings, and those of the process that the vCPU runs"),
             Example("maps --pid 0 --limit 10", "the first of the kernel's"),
+            Example("maps --ea 0xc000000000002000", "the range that holds an address"),
+            Example("maps --region ioremap", "what Linux has in a region of its addresses"),
+            Example("maps --all --sort size --limit 10", "the largest ranges of all"),
             Example("maps --all --leaves --limit 20", "leaf by leaf"),
             Example("maps --all --user --rights w --page 64K", "what user mode may write, in pages of 64K"),
         ),
-        "A run is pages of one size and with the same flags that continue each other. Its rights are the leaves' own, "
-        "whoever asks: r, w, x, and p where only privileged code has them; then R (referenced) and C (changed). "
+        "A range is pages of one size and with the same flags that continue each other. Its rights are the leaves' "
+        "own, whoever asks: r, w, x, and p where only privileged code has them; then R (referenced) and C (changed). "
         "--rights asks for any of these letters, and u for user: ! is not, | or, & and, brackets as usual. "
-        "What is wrong with a tree is told after its maps, and makes the exit status 1; in JSON, an object whose "
-        '"oddity" is the cause. A note is an object with "note" alone.',
+        "What is wrong with a tree is told after the maps, and makes the exit status 1; in JSON, an object whose "
+        '"oddity" is the cause. A note is an object with "note" alone. Ctrl-C while the tables are read tells what '
+        'there is so far; in JSON, "unfinished" says so.',
     ),
 )

@@ -16,7 +16,7 @@ from inspector.spaces import KERNEL_PID, Spaces, effective
 
 if TYPE_CHECKING:
     from inspector.mappings.select import Selection, Span
-    from inspector.radix.columns import SweepOddity
+    from inspector.radix.columns import Findings, SweepOddity
 
 Which = Literal["current", "all"]
 """What is looked at where nothing is said: the kernel and the process that the vCPU runs, or every process."""
@@ -101,10 +101,12 @@ def looked_at(session: Session, arguments: Namespace, which: Which = "all") -> G
     return spaces
 
 
-def oddities(spaces: Spaces, pid: int | None = None, most: int = ODDITIES_TOLD) -> Iterator[Odd]:
+def oddities(
+    spaces: Spaces, pid: int | None = None, most: int = ODDITIES_TOLD, findings: Findings | None = None
+) -> Iterator[Odd]:
     """What is wrong with the trees (that of ``pid``), ``most`` of a cause and tree one by one. Sharing of tables is
-    none: 'tables' and 'audit' tell of it."""
-    findings = spaces.sweep.findings
+    none: 'tables' and 'audit' tell of it. ``findings`` are the sweep's where no others are given."""
+    findings = findings or spaces.sweep.findings
     each_told = Counter(odd.cause for odd in findings.told)
     beyond = {cause: findings.counts[cause] - told for cause, told in each_told.items()}
     of_cause: dict[tuple[int, str], list[SweepOddity]] = {}
@@ -121,11 +123,11 @@ def oddities(spaces: Spaces, pid: int | None = None, most: int = ODDITIES_TOLD) 
             yield Odd(0, owner, effective(owner, odd.offset), odd.cause, odd.reason, more)
 
 
-def beside(spaces: Spaces) -> Iterator[Beside]:
+def beside(spaces: Spaces, findings: Findings | None = None) -> Iterator[Beside]:
     """All that should be known after the answers: PIDs that are not there, oddities, and what could not be listed."""
     for absent in spaces.absent:
         yield Odd(0, absent.pid, effective(absent.pid, 0), absent.cause, absent.reason)
-    yield from oddities(spaces)
+    yield from oddities(spaces, findings=findings)
     yield from unlisted(spaces.missed)
 
 
@@ -197,7 +199,10 @@ def count(session: Session, text: str | None, option: str) -> int | None:
     """A count that an option gives, None where it does not. Raises UsageError for a negative one."""
     if text is None:
         return None
-    value = session.value(text)
+    try:
+        value = session.value(text)
+    except UsageError as error:
+        raise UsageError(f"{option}: {error}") from None
     if value >> 63:
         raise UsageError(f"{option} takes a count, not {text!r}; leave it out for all")
     return value

@@ -7,9 +7,14 @@ The hashed MMU with 4K pages has others.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from inspector.errors import UsageError
+
+if TYPE_CHECKING:
+    from inspector.radix.columns import U64
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +48,32 @@ def region_of(ea: int) -> Region | None:
     return REGIONS[at] if at >= 0 and ea < REGIONS[at].end else None
 
 
+def by_region(eas: U64) -> Iterator[tuple[Region | None, int, int]]:
+    """Ascending addresses in groups of one region each: (the region or None, the first row, one past the last)."""
+    import numpy as np
+
+    at = 0
+    for region in REGIONS:
+        first, end = np.searchsorted(eas, np.array((region.start, region.end), np.uint64)).tolist()
+        if at < first:
+            yield None, at, first
+        if first < end:
+            yield region, first, end
+        at = end
+    if at < len(eas):
+        yield None, at, len(eas)
+
+
 def region_named(name: str) -> Region:
-    """The region of this name; case, blanks and hyphens do not matter. Raises UsageError."""
+    """The region of this name, or the only one whose name begins so; case, blanks and hyphens do not matter. Raises
+    UsageError."""
 
     def plain(text: str) -> str:
         return "".join(c for c in text.lower() if c.isalnum())
 
-    for region in REGIONS:
-        if plain(region.name) == plain(name):
+    wanted = plain(name)
+    begin_so = [region for region in REGIONS if wanted and plain(region.name).startswith(wanted)]
+    for region in begin_so:
+        if plain(region.name) == wanted or len(begin_so) == 1:
             return region
     raise UsageError(f"there is no region {name!r}; there are {', '.join(region.name for region in REGIONS)}")

@@ -6,7 +6,7 @@ addresses and whose real addresses both go on where the page before ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -67,8 +67,12 @@ def coalesce_pieces(pieces: Iterable[Columns]) -> Ranges | None:
     """The same of columns that come in pieces, as a stream gives them; None where there is no piece. Only the ranges
     are kept."""
     found = [coalesce(piece) for piece in pieces]
-    if not found:
-        return None
+    return join(found) if found else None
+
+
+def join(found: Sequence[Ranges]) -> Ranges:
+    """Ranges of the same trees one after the other, those put together that go on across two of ``found``, of which
+    there is at least one."""
     parts = {
         each.name: np.concatenate([getattr(part, each.name) for part in found])
         for each in fields(Ranges)
@@ -78,18 +82,31 @@ def coalesce_pieces(pieces: Iterable[Columns]) -> Ranges | None:
     # Within a piece nothing is left to put together.
     at = np.cumsum([len(part) for part in found])[:-1]
     at = np.unique(at[(at > 0) & (at < len(ranges))])
-    here, before = ranges.take(at), ranges.take(at - 1)
-    goes_on = (
-        (here.root == before.root)
-        & (here.shift == before.shift)
-        & (here.flags == before.flags)
-        & (here.offset - before.offset == before.size)
-    )
+    return _put_together(ranges, at[_goes_on(ranges.take(at), ranges.take(at - 1))])
+
+
+def join_all(ranges: Ranges) -> Ranges:
+    """Ranges in order, those put together that go on where the one before ended."""
+    if not len(ranges):
+        return ranges
+    goes_on = _goes_on(ranges.take(slice(1, None)), ranges.take(slice(None, -1)))
+    return _put_together(ranges, np.flatnonzero(goes_on) + 1)
+
+
+def _goes_on(here: Ranges, before: Ranges) -> Bools:
+    """Which rows of the one go on where those of the other end."""
+    goes_on: Bools = here.offset - before.offset == before.size
     goes_on &= here.ra - before.ra == before.size
-    if not goes_on.any():
+    goes_on &= (here.root == before.root) & (here.shift == before.shift) & (here.flags == before.flags)
+    return goes_on
+
+
+def _put_together(ranges: Ranges, at: Rows) -> Ranges:
+    """The rows ``at``, never the first, put together with those before."""
+    if not len(at):
         return ranges
     begins = np.ones(len(ranges), np.bool_)
-    begins[at[goes_on]] = False
+    begins[at] = False
     first = np.flatnonzero(begins)
     return replace(ranges.take(first), count=np.add.reduceat(ranges.count, first))
 

@@ -13,6 +13,8 @@ from inspector.radix.translation import Rights
 if TYPE_CHECKING:
     from inspector.mappings.ranges import Ranges
 
+UNKNOWN = ~PTE.mask | PTE_RPN
+"""Bits that are no flags: those which no field of an entry claims, and those of the page number below the page size."""
 AT_A_TIME = 1 << 12
 """Rows that are turned into plain numbers together."""
 
@@ -68,7 +70,7 @@ class Run:
     @property
     def unknown_flags(self) -> int:
         """Bits that are set and should be zero: reserved ones, and real page bits below the page size."""
-        return self.flags & ~PTE.mask | self.flags & PTE_RPN
+        return self.flags & UNKNOWN
 
 
 def runs_of(ranges: Ranges) -> Iterator[Run]:

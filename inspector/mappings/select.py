@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from inspector.errors import UsageError
 from inspector.mappings.rights import any_of, parse
-from inspector.radix.bits import ATT_NAMES, PTE_ATT, PTE_C, PTE_PRIVILEGED, PTE_R
+from inspector.radix.bits import ATT_NAMES, PTE_ATT, PTE_C, PTE_PRIVILEGED, PTE_R, QUADRANT_SHIFT, TREE_BITS
 from inspector.radix.columns import U8, U64, Bools
 
 Span = tuple[int, int]
@@ -97,6 +97,27 @@ def _touches(start: U64, size: U64, spans: Sequence[Span]) -> Bools:
         if low < end and low < 1 << 64:
             touches |= (start <= np.uint64(min(end - 1, (1 << 64) - 1))) & (last >= np.uint64(max(low, 0)))
     return touches
+
+
+def covered(start: U64, size: U64, spans: Sequence[Span]) -> Bools:
+    """Which of these mappings (of at least a byte each) lie in one of the spans whole; they are disjoint and in order,
+    as :meth:`inspector.memory.physical.RamMap.spans` has them."""
+    if not spans:
+        return np.zeros(len(start), np.bool_)
+    starts = np.array([low for low, _ in spans], np.uint64)
+    lasts = np.array([end - 1 for _, end in spans], np.uint64)
+    at = np.searchsorted(starts, start, side="right") - 1
+    inside: Bools = (at >= 0) & (start + (size - np.uint64(1)) <= lasts[at])
+    return inside
+
+
+TREES = ((0, 1 << TREE_BITS), (3 << QUADRANT_SHIFT, 3 << QUADRANT_SHIFT | 1 << TREE_BITS))
+"""The effective addresses that a process's tree reaches, and the kernel's."""
+
+
+def can_be_mapped(span: Span) -> bool:
+    """Whether any process's or the kernel's tree reaches any of these effective addresses."""
+    return any(span[0] < end and first < span[1] for first, end in TREES)
 
 
 def containing(address: int) -> Span:

@@ -22,8 +22,8 @@ from inspector.radix.sharing import repeats
 from inspector.radix.slab import Slab
 
 Say = Callable[[str, int, int], tuple[str, str]]
-Progress = Callable[[int, int], None]
-"""Told the level, and how many tables it has."""
+Progress = Callable[[int, int, int], None]
+"""Told the level, how many of its tables are read, and how many it has; the root's level is 3, the last 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,7 @@ class Descent:
         self.leaves_left = self.limits.leaves
         self.uncounted: list[Slab] = []
         self.bytes_left = self.limits.table_bytes
+        self.level_tables = self.level_read = 0
 
     # -- oddities --------------------------------------------------------------------------------------------------
 
@@ -105,8 +106,8 @@ class Descent:
             frontier = self._judge(frontier, level)
             if not len(frontier) or self.interrupted:
                 return
-            if self.progress is not None:
-                self.progress(level, len(frontier))
+            self.level_tables, self.level_read = len(frontier), 0
+            self._tell_read(level, 0)
             bits = frontier.size
             for size in LEVEL_BITS[level]:
                 mine = bits == np.uint64(size)
@@ -117,6 +118,12 @@ class Descent:
                 if len(self.above) < 4 - level:
                     return
                 frontier = self._below(self.above[3 - level], level - 1, self.tables_left)
+
+    def _tell_read(self, level: int, more: int) -> None:
+        """Count tables of this level that were read. Shared ones are read once, so the level may end before all."""
+        self.level_read += more
+        if self.progress is not None:
+            self.progress(level, self.level_read, self.level_tables)
 
     def _groups(self, frontier: _Frontier, level: int, bits: int) -> Iterator[Slab]:
         """The slab of these tables, or several of the last level's where they are streamed."""
@@ -131,7 +138,7 @@ class Descent:
                 self.odd(here, level, np.flatnonzero(~kept)[:1], _too_large)
                 here = here.take(kept)
             self.bytes_left -= len(slab.address) * (8 << bits)
-            left = slab.read(self.reader, self.keep_partial)
+            left = slab.read(self.reader, self.keep_partial, partial(self._tell_read, level))
             if left is not None:
                 here = here.take(left)
                 self.interrupted = True

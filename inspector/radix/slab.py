@@ -7,7 +7,8 @@ asked for, piece by piece if need be.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -25,6 +26,11 @@ BLOCK_LEAVES = 1 << 16
 """Columns are made of about so many entries at a time."""
 SPARSE_BELOW = 1 / 8
 """A last-level table group whose first tables are emptier than this is kept as its valid entries alone."""
+SHORT = 0.1
+"""Seconds within which a batch should be read where the source allows it: batches begin small, and grow while they are
+quicker, so that a slow source is interrupted and told of in steps that a person can follow."""
+FIRST_PART = 16
+"""A first batch is one part in so many of the best."""
 ONES = np.array([bin(byte).count("1") for byte in range(1 << 16)], np.uint8)
 """How many bits of a 16-bit number are set."""
 
@@ -56,22 +62,27 @@ class Slab:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def read(self, reader: TableReader, keep_partial: bool = False) -> Bools | None:
-        """Fetch and decode the tables. With ``keep_partial``, KeyboardInterrupt leaves those read so far, makes it not
-        ``complete``, and the answer is which places are left (None: all)."""
+    def read(
+        self, reader: TableReader, keep_partial: bool = False, tell: Callable[[int], None] = lambda _more: None
+    ) -> Bools | None:
+        """Fetch and decode the tables. ``tell`` is told how many were read, batch by batch. With ``keep_partial``,
+        KeyboardInterrupt leaves those read so far, makes it not ``complete``, and the answer is which places are left
+        (None: all)."""
         count, entries = len(self.address), 1 << self.bits
         self.directories = np.zeros(count, np.uint16)
         errors: dict[int, MemoryReadError] = {}
         self.errors = errors
         pieces: list[tuple[NDArray[np.int64], U64]] = []
         dense = np.empty((count, entries), np.uint64) if self.level == 0 else None
-        step = max(reader.batch_bytes // (8 * entries), 1)
+        most = max(reader.batch_bytes // (8 * entries), 1)
+        step = most if reader.windows else max(most // FIRST_PART, 1)
         gather = reader.gather(self.address, entries)
         scratch = np.empty((0, entries), np.uint64)
         kept: Bools | None = None
-        first = 0
+        first = whole = 0
         try:
-            for first in range(0, count, step):
+            while first < count:
+                began = time.monotonic()
                 last = min(first + step, count)
                 if dense is not None:
                     rows = dense[first:last]
@@ -89,12 +100,16 @@ class Slab:
                     pieces.append((slot + (first << self.bits), rows.reshape(-1)[slot]))
                 if self.level or signed.min() < DIRECTORY:
                     self.directories[first:last] = np.count_nonzero(signed < DIRECTORY, axis=1)
+                more, first, whole = last - first, last, len(pieces)
+                tell(more)
+                if step < most and time.monotonic() - began < SHORT:
+                    step = min(2 * step, most)
         except KeyboardInterrupt:
             if not keep_partial:
                 raise
             kept = self._cut_tables(first, errors)
             dense = None if dense is None else dense[:first]
-            del pieces[first // step :]
+            del pieces[whole:]
         self.dense = dense
         if dense is None and pieces:
             self.slots = np.concatenate([slots for slots, _ in pieces])

@@ -120,7 +120,12 @@ def sweep(
         if not keep_partial:
             raise
         descent.interrupted = True
-    tell_shared(descent.roots, slabs, descent.findings)
+    try:
+        tell_shared(descent.roots, slabs, descent.findings)
+    except KeyboardInterrupt:
+        if not keep_partial:
+            raise
+        descent.interrupted = True
     return Sweep(descent.roots, slabs, descent.findings, descent.interrupted)
 
 
@@ -132,14 +137,19 @@ def stream(
     windows: Sequence[Window] = (),
     progress: Progress | None = None,
     findings: Findings | None = None,
+    keep_partial: bool = False,
 ) -> Iterator[Columns]:
     """The leaves of these trees in pieces, last-level tables being let go of as soon as they are told: for trees that
     are larger than memory. About 40 bytes are kept for each table that is still to be read, and none for a leaf.
 
-    Pieces are in the order of :class:`Columns`. Oddities go to ``findings``; shared tables are not told."""
-    descent = Descent(tuple(roots), limits or Limits(), TableReader(read_runs, windows), progress, False)
+    Pieces are in the order of :class:`Columns`, but that last-level tables which several places refer to may come in
+    order of their real addresses. Oddities go to ``findings``; shared tables are not told. With ``keep_partial`` Ctrl-C
+    gives what was read until then, and KeyboardInterrupt is raised after it."""
+    descent = Descent(tuple(roots), limits or Limits(), TableReader(read_runs, windows), progress, keep_partial)
     if findings is not None:
         descent.findings = findings
     descent.stream_tables = STREAM_TABLES
     for slab in descent.slabs():
         yield from slab.pieces()
+    if descent.interrupted:
+        raise KeyboardInterrupt

@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from inspector.commands.maps import AddressSpace, Mapped
+from inspector.commands.maps import AddressSpace, Batch, InRegion, Mapped, Sorted, Total
+from inspector.mappings.runs import Run, runs_of
 from inspector.render import fields, runs
-from inspector.render.style import Style
+from inspector.render.style import Style, compact_size, counted, short_size
 from inspector.spaces import KERNEL_PID
 
+Answer = AddressSpace | InRegion | Sorted | Mapped | Batch | Total
 
-def text(result: AddressSpace | Mapped, style: Style) -> Iterator[str]:
+
+def text(result: Answer, style: Style) -> Iterator[str]:
     """Lines for a person."""
-    if isinstance(result, AddressSpace):
+    if isinstance(result, Mapped | Batch):
+        line = runs.mixed_line if isinstance(result, Batch) and result.mixed else runs.line
+        for run, in_ram in _rows(result):
+            yield line(run, in_ram, style)
+            if run.unknown_flags:
+                yield fields.unknown(run.unknown_flags, style)
+    elif isinstance(result, AddressSpace):
         whose = " (the kernel)" if result.pid == KERNEL_PID else ""
         yield style("head", f"PID {result.pid}{whose}") + style("dim", f"  process-table entry {result.entry:#018x}")
-        return
-    yield runs.line(result.run, result.in_ram, style)
-    if result.run.unknown_flags:
-        yield fields.unknown(result.run.unknown_flags, style)
+    elif isinstance(result, InRegion):
+        yield style("dim", f"---[ {result.region or 'no region of Linux'} ]---")
+    elif isinstance(result, Sorted):
+        yield style("head", runs.MIXED_HEAD)
+    else:
+        leaves = ", ".join(f"{count:,} of {compact_size(1 << shift)}" for shift, count in result.leaves)
+        yield from style.wrap(
+            f"{'so far' if result.partial else 'in all'}: {result.ranges:,} ranges of "
+            f"{counted(result.processes, 'PID')}, {short_size(result.size)} mapped by leaves: {leaves}",
+            kind="dim",
+        )
 
 
-def objects(result: AddressSpace | Mapped) -> Iterator[dict[str, Any]]:
-    """An object a run."""
+def objects(result: Answer) -> Iterator[dict[str, Any]]:
+    """An object a range."""
+    if isinstance(result, Mapped | Batch):
+        for run, in_ram in _rows(result):
+            yield runs.obj(run, in_ram)
+
+
+def _rows(result: Mapped | Batch) -> Iterable[tuple[Run, bool]]:
     if isinstance(result, Mapped):
-        yield runs.obj(result.run, result.in_ram)
+        return ((result.run, result.in_ram),)
+    return zip(runs_of(result.ranges), result.in_ram.tolist(), strict=True)

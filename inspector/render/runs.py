@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
+from inspector.linux.regions import region_of
 from inspector.mappings.runs import Run
 from inspector.radix.bits import ATT_NAMES, ATT_NON_IDEMPOTENT, ATT_NORMAL
 from inspector.render.style import Style, compact_size, hexadecimal, short_size
 
 SHORT = {**ATT_NAMES, ATT_NORMAL: "", ATT_NON_IDEMPOTENT: "non-idem"}
+MIXED_HEAD = f"{'PID':>7} {'EA':<18} {'size':>6} {'real address':<15} page rights"
+
+size_text = lru_cache(1 << 12)(short_size)
+page_text = lru_cache(1 << 6)(compact_size)
 
 
 def rights(run: Run) -> str:
     """What it allows and says, in seven characters: ``rwxp RC``."""
-    return f"{run.rights}{'p' if run.privileged else '-'} {'R' if run.accessed else '-'}{'C' if run.dirty else '-'}"
+    return _rights(run.flags)
 
 
 def line(run: Run, in_ram: bool, style: Style) -> str:
     """Addresses, size, pages, rights; then what is out of the ordinary."""
-    pages = f"{run.count}x{compact_size(1 << run.shift)}"
-    end = " ".join(word for word in (SHORT[run.attribute], "" if in_ram else "not RAM") if word)
+    pages = f"{run.count}x{page_text(1 << run.shift)}"
     return (
-        f"{style('address', f'{run.ea:#018x}')} {short_size(run.size):>6} -> "
-        f"{style('address', f'{run.ra:#x}'.ljust(15))} {pages:<9} {style('value', rights(run))} {style('dim', end)}"
+        f"{style('address', f'{run.ea:#018x}')} {size_text(run.size):>6} -> "
+        f"{style('address', f'{run.ra:#x}'.ljust(15))} {pages:<9} {_end(run, in_ram, style)}"
+    ).rstrip()
+
+
+def mixed_line(run: Run, in_ram: bool, style: Style) -> str:
+    """The same where those of several processes stand one after the other, under MIXED_HEAD."""
+    pid = "" if run.pid is None else run.pid
+    return (
+        f"{pid:>7} {style('address', f'{run.ea:#018x}')} {size_text(run.size):>6} "
+        f"{style('address', f'{run.ra:#x}'.ljust(15))} {page_text(1 << run.shift):<4} {_end(run, in_ram, style)}"
     ).rstrip()
 
 
 def obj(run: Run, in_ram: bool) -> dict[str, Any]:
     """The fields of a run for JSON."""
+    region = None if run.pid is None else region_of(run.ea)
     return {
         "lpid": run.lpid,
         "pid": run.pid,
@@ -36,6 +51,29 @@ def obj(run: Run, in_ram: bool) -> dict[str, Any]:
         "ra": hexadecimal(run.ra),
         "page_shift": run.shift,
         "count": run.count,
+        **_said(run.flags),
+        "ra_is_ram": in_ram,
+        "region": None if region is None else region.name,
+    }
+
+
+# What flags say is worked out once for each value that they have: there are few of these however many the runs.
+
+
+def _of(flags: int) -> Run:
+    return Run(0, 0, 0, 0, 0, flags, 1)
+
+
+@lru_cache(1 << 12)
+def _rights(flags: int) -> str:
+    run = _of(flags)
+    return f"{run.rights}{'p' if run.privileged else '-'} {'R' if run.accessed else '-'}{'C' if run.dirty else '-'}"
+
+
+@lru_cache(1 << 12)
+def _said(flags: int) -> dict[str, Any]:
+    run = _of(flags)
+    return {
         "read": run.rights.read,
         "write": run.rights.write,
         "execute": run.rights.execute,
@@ -45,5 +83,11 @@ def obj(run: Run, in_ram: bool) -> dict[str, Any]:
         "attribute": ATT_NAMES[run.attribute],
         "raw_flags": hexadecimal(run.flags),
         "unknown_flags": hexadecimal(run.unknown_flags),
-        "ra_is_ram": in_ram,
     }
+
+
+def _end(run: Run, in_ram: bool, style: Style) -> str:
+    """Rights, and what is out of the ordinary."""
+    short = SHORT[run.attribute]
+    out = short if in_ram else f"{short} not RAM".lstrip()
+    return f"{style('value', _rights(run.flags))} {style('dim', out)}"

@@ -15,7 +15,7 @@ def text(result: Odd | Unfinished, style: Style) -> Iterator[str]:
         yield from style.wrap(result.text, kind="bad")
         return
     more = f" ({result.more} more like this)" if result.more else ""
-    yield from style.wrap(f"{result.ea:#x}: {result.cause}: {result.reason}{more}", "  ", kind="bad")
+    yield from style.wrap(f"PID {result.pid}, {result.ea:#x}: {result.cause}: {result.reason}{more}", "  ", kind="bad")
 
 
 def objects(result: Odd | Unfinished) -> Iterator[dict[str, Any]]:

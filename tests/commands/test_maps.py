@@ -11,7 +11,7 @@ import pytest
 import inspector
 from inspector.commands.scope import ODDITIES_TOLD
 from inspector.errors import UsageError
-from tests.commands.asking import ask, shown, told
+from tests.commands.asking import ask, lines, shown, told
 from tests.fakes import (
     BROKEN_EA,
     BROKEN_PID,
@@ -151,9 +151,9 @@ def test_one_process_and_all_of_them() -> None:
 def test_a_limit_is_told() -> None:
     *three, note = told("maps --all --limit 3")
     assert len(three) == 3
-    assert "more than the 3" in note["note"]
+    assert note == {"note": "3 of 12 ranges told here; --limit N tells more"}
     assert "note" not in told("maps --pid 4 --limit 6")[-1], "six are all there are"
-    assert told("maps --limit 0") == [{"note": "there is more than the 0 told here; --limit N tells more"}]
+    assert told("maps --limit 0") == [{"note": "0 of 12 ranges told here; --limit N tells more"}]
     with pytest.raises(UsageError, match="--limit takes a count"):
         ask("maps --limit -1")
 
@@ -161,6 +161,7 @@ def test_a_limit_is_told() -> None:
 def test_oddities_come_after_the_maps_and_are_findings() -> None:
     results = ask(f"maps --pid {BROKEN_PID}", broken_target())
     assert [each.ok for each in results] == [True, True, False, False, False]
+    assert f"PID {BROKEN_PID}, {BROKEN_EA + 2 * MiB:#x}: table-not-ram" in "\n".join(lines(results))
     page, *odd = told(f"maps --pid {BROKEN_PID}", broken_target())
     assert (page["ea"], page["unknown_flags"]) == (f"{BROKEN_EA:#x}", "0x40")
     assert [(each["oddity"], each["ea"]) for each in odd] == [
@@ -179,10 +180,11 @@ def test_oddities_without_end_are_counted() -> None:
     target.source.put_word(PROCESS_TABLE_AT + 16 * 8, 0x4000_0000_0000_00AD | root)
     for index in range(100):
         target.source.put_word(root + 8 * index, 1 << 63 | root | 3)
-    odd = told("maps --pid 8", target)
+    note, *odd = told("maps --pid 8", target)
+    assert note == {"note": "no mapping was found: PID 8"}
     assert [each["oddity"] for each in odd] == ["table-size"] * ODDITIES_TOLD
     assert [each["more"] for each in odd][-2:] == [0, 100 - ODDITIES_TOLD]
-    assert "68 more like this" in shown("maps --pid 8", target)
+    assert "68 more like this" in shown("maps --pid 8", target).replace("\n", " ")
 
 
 def test_nothing_outside_ram_is_read_whatever_the_tables_say() -> None:
@@ -210,7 +212,7 @@ def test_an_entry_that_the_snapshot_lacks_is_a_finding_of_that_process_alone() -
 def test_a_table_that_the_snapshot_lacks_is_told_with_the_entry_that_leads_there() -> None:
     target = linux_target()
     target.source.captured = [(PROCESS_TABLE_AT, 0x1000), (34 * MiB, 0x1_0000)]
-    odd = told("maps --pid 0", target)
+    _, *odd = told("maps --pid 0", target)
     assert {each["oddity"] for each in odd} == {"table-not-captured"}
     assert "level 3 entry" in odd[0]["reason"]
 
