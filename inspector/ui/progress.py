@@ -1,7 +1,8 @@
-"""A progress line on standard error, when a terminal watches and it takes longer than a blink."""
+"""A progress bar on standard error, when a terminal watches and it takes longer than a blink."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ BLINK = 0.4
 EVERY = 0.1
 ANOTHER_AFTER = 5.0
 """Seconds without a word after which the same work is taken for another run of it."""
+WIDTH = 80
+BAR = 32
+LEAST_BAR = 8
 
 _showing = False
 """Whether a line of progress stands on the terminal. There is one terminal, so there is one of these."""
@@ -46,9 +50,29 @@ def progress() -> Progress:
         elif now - began >= BLINK and now - shown >= EVERY:
             shown = now
             _showing = True
-            print(f"\r\x1b[K{what}: {100 * done // max(total, 1)}%", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{bar(what, done, total, _columns())}", end="", file=sys.stderr, flush=True)
 
     return tell
+
+
+def bar(what: str, done: int, total: int, columns: int = WIDTH) -> str:
+    """What is being done and how far it is, in less than so many columns; where they are few there is no bar, and
+    where they are fewer still the words are cut."""
+    part = min(max(done / max(total, 1), 0), 1)
+    told = f"{what}: {int(100 * part):>3}%"
+    room = min(columns - len(told) - 4, BAR)  # a blank, the brackets, and the last column, where terminals wrap
+    if room < LEAST_BAR:
+        return told[: max(columns - 1, 0)]
+    full = int(room * part)
+    return f"{told} [{'#' * full}{'.' * (room - full)}]"
+
+
+def _columns() -> int:
+    """How wide the terminal is, and no more than WIDTH; one that was never told its size says 0."""
+    try:
+        return min(os.get_terminal_size(sys.stderr.fileno()).columns or WIDTH, WIDTH)
+    except (OSError, ValueError):
+        return WIDTH
 
 
 def hide(hidden: bool) -> None:

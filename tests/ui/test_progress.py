@@ -75,7 +75,7 @@ def test_long_work_is_told_and_wiped(clock: Clock, terminal: Terminal) -> None:
         clock.now += 1
         tell("searching", n, 4)
     told = terminal.take()
-    assert [told.count(f"searching: {percent}%") for percent in (25, 50, 75)] == [1, 1, 1]
+    assert [told.count(f"searching:  {percent}% [") for percent in (25, 50, 75)] == [1, 1, 1]
     tell("searching", 4, 4)
     assert terminal.take() == "\r\x1b[K"
     progress.clear()
@@ -100,7 +100,22 @@ def test_other_work_begins_anew(clock: Clock, terminal: Terminal) -> None:
     assert terminal.take() == ""
     clock.now += 1
     tell("scanning", 2, 4)
-    assert "scanning: 50%" in terminal.take()
+    assert "scanning:  50% [" in terminal.take()
+
+
+@pytest.mark.parametrize("columns", [0, 1, 5, 20, 40, 79, 80])
+@pytest.mark.parametrize("what", ["searching", "x" * 120])
+def test_the_bar_keeps_within_the_terminal(columns: int, what: str) -> None:
+    for done in (-1, 0, 1, 50, 99, 100, 101):
+        assert len(progress.bar(what, done, 100, columns)) <= max(columns - 1, 0)
+
+
+def test_the_bar_fills() -> None:
+    shown = [progress.bar("searching", done, 200) for done in (0, 50, 199, 200)]
+    assert [each.count("#") for each in shown] == [0, 8, 31, 32]
+    assert [each.partition(":")[2].partition("[")[0].strip() for each in shown] == ["0%", "25%", "99%", "100%"]
+    assert len({len(each) for each in shown}) == 1
+    assert progress.bar("searching", 0, 0).startswith("searching:   0%")
 
 
 def test_one_command_does_not_pay_for_the_prompt() -> None:
