@@ -1,0 +1,73 @@
+"""What an audit looks at: the trees, and what lies around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from inspector.errors import MemoryReadError
+from inspector.memory.physical import RamMap
+from inspector.radix.columns import Columns, Root
+from inspector.radix.reading import RunReader, Window
+from inspector.radix.sweep import Sweep
+
+Progress = Callable[[int, int], None]
+"""Told how many of how many leaves were looked at."""
+
+
+class ProcessEntry(Protocol):
+    """A live entry of a process table, as :class:`inspector.processes.Process` is."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def address(self) -> int: ...
+    @property
+    def entry(self) -> int: ...
+    @property
+    def second(self) -> int: ...
+
+
+class Unread(Protocol):
+    """What of the process table could not be read, as :class:`inspector.processes.Missed` is."""
+
+    @property
+    def length(self) -> int: ...
+    @property
+    def first(self) -> MemoryReadError | None: ...
+
+
+class Subject(Protocol):
+    """Address spaces, as :class:`inspector.spaces.Spaces` is: the tree of row i among ``roots`` is that of process i."""
+
+    @property
+    def processes(self) -> Sequence[ProcessEntry]: ...
+    @property
+    def roots(self) -> tuple[Root, ...]: ...
+    @property
+    def sweep(self) -> Sweep: ...
+    @property
+    def columns(self) -> Columns: ...
+    @property
+    def ram(self) -> RamMap: ...
+    @property
+    def table(self) -> tuple[int, int]: ...
+    @property
+    def missed(self) -> Unread: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the trees themselves do not say, as far as it is known.
+
+    ``text`` is (start, end) of the kernel's code, real addresses; ``partition_table`` (real address, size in bytes).
+    ``read_runs`` and ``windows`` are to read tables again, which entries that are not valid are looked for in."""
+
+    text: tuple[int, int] | None = None
+    partition_table: tuple[int, int] | None = None
+    read_runs: RunReader | None = None
+    windows: Sequence[Window] = ()
+
+
+NOTHING = Surroundings()
