@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import gzip
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -13,10 +14,11 @@ import inspector
 from inspector.guest import Guest
 from inspector.mappings.ranges import coalesce, coalesce_pieces, in_order
 from inspector.mappings.reverse import Index
-from inspector.radix.bulk_walk import Status, translate_many
 from inspector.radix.columns import Root
 from inspector.radix.sweep import stream, sweep
 from inspector.radix.tree import Leaf, Table, walk_tree
+from scripts.peers import Drgn
+from tests.agreement import drgn_agrees, xlate_agrees
 from tests.mappings import run_model as runs
 from tests.test_fixtures import FIXTURES, LINUX
 
@@ -71,33 +73,21 @@ def test_a_stream_gives_the_same_ranges(recorded: Guest) -> None:
 
 
 def test_xlate_agrees_on_every_leaf_and_between_them(recorded: Guest) -> None:
-    trees = roots(recorded)
-    found = sweep(recorded.memory.read_runs, trees)
-    columns = found.columns()
-    rng = Random(5)
-    seen: Counter[str] = Counter()
-    for at, root in enumerate(trees):
-        assert root.pid is not None
-        mine = columns.take(columns.root == at)
-        eas = [
-            root.base | int(offset) + inside
-            for offset, size in zip(mine.offset, mine.size.tolist(), strict=True)
-            for inside in (0, size - 1, size)
-        ]
-        eas += [root.base | rng.getrandbits(rng.choice((31, 47, 52))) for _ in range(100)]
-        answers = translate_many(found, at, eas)
-        for row, ea in enumerate(eas):
-            one = recorded.translate(ea, pid=root.pid)
-            status = Status(int(answers.status[row]))
-            assert one.ok == (status is Status.OK), hex(ea)
-            if one.ok:
-                ours = (int(answers.ra[row]), int(answers.entry[row]), int(answers.shift[row]))
-                assert ours == (one.ra, one.leaf, one.page_shift)
-            else:
-                assert one.cause == status.slug
-            seen[status.slug] += 1
+    seen = xlate_agrees(recorded, sweep(recorded.memory.read_runs, roots(recorded)), Random(5))
     assert seen["ok"] > 500
     assert seen["not-present"] > 100
+
+
+@pytest.mark.parametrize("name", LINUX)
+def test_drgn_finds_every_leaf_where_it_is(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("drgn")
+    core = tmp_path / "guest.core"
+    core.write_bytes(gzip.decompress((FIXTURES / f"{name}.core.gz").read_bytes()))
+    peer = Drgn(str(core))
+    with inspector.open_target(str(core)) as guest:
+        answered = drgn_agrees(peer, guest.spaces(), Random(9))
+    assert answered["mapped"] > 1000
+    assert answered["nowhere"] > 100
 
 
 def test_the_reverse_index_finds_each_leaf_by_its_real_address(recorded: Guest) -> None:
