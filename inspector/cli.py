@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import IO
 
 from inspector import __version__
 from inspector.commands.line import parse_line
@@ -155,7 +156,7 @@ def _main(arguments: Sequence[str]) -> int:
     with Session(json=words.json, reopen=lambda: _open(words)) as session:
         session.reattach()
         if words.command:
-            return _answer(session, words.command, style)
+            return _answer(session, words.command, style, alone=True)
         if words.scripted:
             return _script(session, words.scripted, style)
         if not sys.stdin.isatty():
@@ -219,19 +220,30 @@ def _style(choice: str) -> Style:
     return Style(colour, columns or PLAIN_WIDTH)  # a terminal that was never told its size says 0
 
 
-def _answer(session: Session, words: Sequence[str], style: Style, json: bool = False) -> int:
-    """Run one command and print what it answers as it comes; ``json`` is for this command alone."""
+def _answer(session: Session, words: Sequence[str], style: Style, json: bool = False, alone: bool = False) -> int:
+    """Run one command and print what it answers as it comes; ``json`` is for this command alone.
+
+    Where it is ``alone`` on its command line it may take standard output for bytes: a pipe or a file, no terminal. What
+    it says then goes to standard error."""
     from inspector.render import show
     from inspector.ui import progress
 
     status = 0
     waiting = "-" in words  # whoever hands in operands one by one waits for each answer
     wrong: list[int] = []
+    lines_to = sys.stdout
+
+    def take_stdout() -> IO[bytes]:
+        nonlocal lines_to
+        lines_to = sys.stderr
+        return sys.stdout.buffer
+
+    session.stdout = take_stdout if alone and not sys.stdout.isatty() else None
     session.on_wrong_line = lambda error, number: wrong.append(_complain(error, f"standard input:{number}: "))
     for result in run(session, words):
         for line in show.json_lines(result) if json or session.json else show.text(result, style):
             progress.clear()
-            print(line, flush=waiting)
+            print(line, file=lines_to, flush=waiting)
         if not result.ok:
             status = 1
     sys.stdout.flush()

@@ -25,6 +25,9 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "xlate": "translation",
         "compare": "translation",
         "maps": "maps",
+        "dirty": "ageing",
+        "age": "ageing",
+        "tables": "tables",
         "pids": "roots",
         "roots": "roots",
         "regs": "registers",
@@ -83,13 +86,15 @@ class Session:
     A context manager: leaving it closes the guest, whichever it is by then. ``reopen`` opens the target again by the
     options that it was first opened with; None where the session was handed a guest that it did not open.
     ``on_wrong_line`` is told of an operand on standard input that is wrong, and of its line's number; where it is None,
-    such an operand ends the command."""
+    such an operand ends the command. ``stdout`` hands out standard output to a command that writes bytes and no lines;
+    None where lines go there, as at a prompt."""
 
     guest: Guest | None = None
     stdin: IO[str] = field(default_factory=lambda: sys.stdin)
     json: bool = False
     reopen: Callable[[], Guest] | None = None
     on_wrong_line: Callable[[UsageError, int], object] | None = None
+    stdout: Callable[[], IO[bytes]] | None = None
 
     def __enter__(self) -> Session:
         return self
@@ -124,6 +129,13 @@ class Session:
         if before is not None and before.cpu in guest.target.cpus:
             guest.choose_cpu(before.cpu)
         return guest
+
+    def take_stdout(self) -> IO[bytes]:
+        """Standard output, for bytes that a command was told to write there; lines go elsewhere from then on. Raises
+        UsageError where it is for lines."""
+        if self.stdout is None:
+            raise UsageError("bytes are not written to a terminal, nor among lines; name a file, or use a pipe")
+        return self.stdout()
 
     def register(self, name: str) -> int:
         """For operands."""

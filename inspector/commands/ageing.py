@@ -1,0 +1,273 @@
+"""``dirty`` and ``age``: which pages are changed, and which are referenced."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from inspector import operands
+from inspector.commands.maps import CUT, AddressSpace, Batch
+from inspector.commands.notes import Note
+from inspector.commands.registry import Answered, Command, Example, Parser, Session
+from inspector.commands.scope import (
+    Beside,
+    Unfinished,
+    beside,
+    count,
+    looked_at,
+    scope_arguments,
+    selection_arguments,
+    selection_of,
+)
+from inspector.errors import UsageError
+from inspector.radix.bits import PTE_C, PTE_R
+
+if TYPE_CHECKING:
+    from inspector.mappings.dirtylog import PageLog, Slot
+    from inspector.mappings.ranges import Ranges
+    from inspector.mappings.usage import Count
+    from inspector.spaces import Spaces
+
+STDOUT = "-"
+"""As a file's name: standard output."""
+HOST_PAGES = {"4k": 12, "64k": 16}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A bit of leaves that is asked about: what a page is called that has it, and that has not."""
+
+    bit: int
+    has: str
+    lacks: str
+
+    def word(self, lacking: bool) -> str:
+        """What the pages that are meant are called."""
+        return self.lacks if lacking else self.has
+
+
+DIRTY = Question(PTE_C, "dirty", "clean")
+AGE = Question(PTE_R, "referenced", "idle")
+
+
+@dataclass(frozen=True, slots=True)
+class Counted(Answered):
+    """How many pages are ``word``, by page size; of the process ``pid``, or of all that are looked at (None)."""
+
+    topic: ClassVar[str] = "ageing"
+    word: str
+    counts: tuple[Count, ...]
+    pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Logged(Answered):
+    """How many ``pages`` of a slot are ``word``, and where the bitmap went: ``file_size`` bytes to ``path``."""
+
+    topic: ClassVar[str] = "ageing"
+    word: str
+    slot: Slot
+    pages: int
+    path: str | None = None
+    file_size: int = 0
+
+
+Answer = AddressSpace | Batch | Counted | Logged | Beside
+
+
+def _asker(question: Question) -> Callable[[Session, Namespace], Iterator[Answer]]:
+    """The command that asks this."""
+
+    def ask(session: Session, arguments: Namespace) -> Iterator[Answer]:
+        from inspector.mappings.clip import selected
+
+        limit = count(session, arguments.limit, "--limit")
+        selection = selection_of(session, arguments)
+        slot = _slot(session, arguments)
+        if arguments.bitmap == STDOUT:
+            session.take_stdout()  # refused, if it is, before anything is read
+        spaces = yield from looked_at(session, arguments)
+        if spaces is None:
+            return
+        found = spaces.gathered(keep_partial=True)
+        if found.interrupted and not spaces.interrupted:
+            yield Unfinished()
+        if found.cut:
+            yield Unfinished(CUT)
+        ranges = selected(found.ranges, selection)
+        if slot is not None:
+            whole = not (spaces.interrupted or found.interrupted or found.cut)
+            yield from _log(session, arguments, question, slot, ranges, whole)
+        else:
+            yield from _told(arguments, question, spaces, ranges, limit)
+        yield from beside(spaces, found.findings)
+
+    return ask
+
+
+# -- ranges and counts -------------------------------------------------------------------------------------------------
+
+
+def _told(
+    arguments: Namespace, question: Question, spaces: Spaces, ranges: Ranges, limit: int | None
+) -> Iterator[Answer]:
+    import numpy as np
+
+    from inspector.mappings.usage import counts, counts_by_tree
+
+    meant = (ranges.flags & np.uint64(question.bit) != 0) != arguments.lacking
+    if not arguments.counts and arguments.by is None:
+        yield from _runs(spaces, ranges.take(meant), limit)
+    word = question.word(arguments.lacking)
+    if arguments.by is not None:
+        for tree, found in counts_by_tree(ranges, meant).items():
+            yield Counted(word, found, spaces.processes[tree].pid)
+    yield Counted(word, counts(ranges, meant))
+
+
+def _runs(spaces: Spaces, ranges: Ranges, limit: int | None) -> Iterator[Answer]:
+    """The ranges of each process that has any."""
+    import numpy as np
+
+    from inspector.mappings.runs import AT_A_TIME
+    from inspector.mappings.select import covered
+
+    spans = spaces.ram.spans()
+    shown = ranges if limit is None else ranges.take(slice(limit))
+    bounds = np.searchsorted(shown.root, np.arange(len(spaces.processes) + 1)).tolist()
+    for process, first, last in zip(spaces.processes, bounds, bounds[1:], strict=False):
+        if first < last:
+            yield AddressSpace(0, process.pid, process.entry)
+        for at in range(first, last, AT_A_TIME):
+            part = shown.take(slice(at, min(at + AT_A_TIME, last)))
+            yield Batch(part, covered(part.ra, part.size, spans))
+    if len(shown) < len(ranges):
+        yield Note(f"there are {len(ranges)} ranges, of which {limit} are told here; --limit N tells more")
+
+
+# -- slots -------------------------------------------------------------------------------------------------------------
+
+
+def _slot(session: Session, arguments: Namespace) -> Slot | None:
+    """The slot that is asked about. Raises UsageError, also where a word needs one and there is none."""
+    from inspector.mappings.dirtylog import Slot
+
+    shift = HOST_PAGES.get((arguments.host_page or "64K").strip().lower())
+    if shift is None:
+        raise UsageError(f"--host-page takes 64K or 4K, which ppc64 kernels have, not {arguments.host_page!r}")
+    if arguments.slot is None:
+        wants = [name for name in ("bitmap", "host_page") if getattr(arguments, name) is not None]
+        if wants or arguments.force:
+            name = wants[0].replace("_", "-") if wants else "force"
+            raise UsageError(f"--{name} is for the bitmap of a slot; say of which, as in --slot 0:1G")
+        return None
+    if arguments.lacking or arguments.counts or arguments.by or arguments.limit is not None:
+        raise UsageError("--slot is answered by its bitmap alone; leave out what is about ranges and counts")
+    if arguments.force and arguments.bitmap in (None, STDOUT):
+        raise UsageError("--force is for a file that is already there; name it with --bitmap FILE")
+    base, size = operands.parse_range(arguments.slot, session)
+    return Slot(base, size, shift)
+
+
+def _log(
+    session: Session, arguments: Namespace, question: Question, slot: Slot, ranges: Ranges, whole: bool
+) -> Iterator[Answer]:
+    import numpy as np
+
+    from inspector.mappings.dirtylog import page_log, slot_address
+
+    marked = ranges.take(ranges.flags & np.uint64(question.bit) != 0)
+    log = page_log(slot_address(marked), marked.size, slot)
+    if arguments.bitmap is None:
+        yield Logged(question.has, slot, log.count)
+        return
+    if not whole:
+        yield Note("no bitmap was written: a page that was not read yet would look untouched in it")
+        return
+    size = _write(session, arguments.bitmap, log, arguments.force)
+    yield Logged(question.has, slot, log.count, arguments.bitmap, size)
+
+
+def _write(session: Session, path: str, log: PageLog, force: bool) -> int:
+    """Bring the bitmap to where it is wanted. How many bytes that took."""
+    if path == STDOUT:
+        out = session.take_stdout()
+        for piece in log.pieces():
+            out.write(piece)
+        out.flush()
+        return log.slot.nbytes
+    from inspector.snapshot.output import replacing
+
+    with replacing(path, force) as file:
+        for piece in log.pieces():
+            file.write(piece)
+        return file.finish()
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+def _arguments(question: Question) -> Callable[[Parser], None]:
+    def arguments(parser: Parser) -> None:
+        scope_arguments(parser)
+        parser.add_argument(
+            f"--{question.lacks}", dest="lacking", action="store_true", help=f"the {question.lacks} pages instead"
+        )
+        parser.add_argument("--counts", action="store_true", help="only how many there are")
+        parser.add_argument("--by", choices=("pid",), help="only how many there are, of each process")
+        parser.add_argument("--limit", metavar="N", help="tell so many ranges at most")
+        group = parser.add_argument_group("as KVM's dirty log has it")
+        group.add_argument("--slot", metavar="BASE:SIZE", help="the pages of these real addresses, a bit each")
+        group.add_argument("--bitmap", metavar="FILE", help="write the bits there; - is a pipe on standard output")
+        group.add_argument("--host-page", metavar="SIZE", help="64K, as most ppc64le hosts have it, or 4K")
+        group.add_argument("--force", action="store_true", help="over a file that is already there")
+        selection_arguments(parser)
+
+    return arguments
+
+
+def _command(name: str, summary: str, question: Question, examples: Iterable[Example], what: str) -> Command:
+    return Command(
+        name,
+        summary,
+        _asker(question),
+        _arguments(question),
+        tuple(examples),
+        f"{what} Ranges are as 'maps' tells them; counts are of mappings, so that a page with two counts twice. "
+        "Conditions hold page by page, and choose what is counted at all. With --slot the answer is the bitmap of "
+        "KVM_GET_DIRTY_LOG for a slot: bit n, counted from the lowest of byte 0 on, is the slot's page n; it ends with "
+        "a whole 64-bit word; a large page sets the bits of all its pages, a page of any address space its own. "
+        "--user leaves out the kernel's own mappings, which are of all RAM. Pages that KVM noted when they were "
+        "unmapped are in no table, and not told. A file in .gz or .zst is packed. Nothing is cleared, here or in the "
+        "guest.",
+    )
+
+
+COMMANDS = (
+    _command(
+        "dirty",
+        "which pages are changed, as ranges, counts, or KVM's dirty log",
+        DIRTY,
+        (
+            Example("dirty --limit 10", "changed pages of every process, and how many there are"),
+            Example("dirty --by pid --user", "how much user memory each process has written to"),
+            Example("dirty --clean --user --rights w", "what user mode may write and has not written"),
+            Example("dirty --slot 0:64M --bitmap dirty.bin --force", "a bit for each 64K of the first 64M"),
+        ),
+        "A page is dirty where the change bit (C) of its entry is set: since the entry was made, or C was last "
+        "cleared; kernels preset it in much that they map for themselves.",
+    ),
+    _command(
+        "age",
+        "which pages are referenced, and which are idle",
+        AGE,
+        (
+            Example("age --counts", "how many pages are referenced, by page size"),
+            Example("age --idle --limit 10", "those that were not touched since their R was last cleared"),
+            Example("age --slot 0:64M", "how many pages of the first 64M are referenced"),
+        ),
+        "A page is referenced where the reference bit (R) of its entry is set, idle where it is clear.",
+    ),
+)
