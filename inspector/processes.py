@@ -18,6 +18,9 @@ SCAN_BYTES = 1 << 16
 PAGE = 4096
 BLOCK = 512
 """A table has 2^20 entries and most are empty: so many bytes are passed over at a look where all are zero."""
+EMPTY = bytes(ENTRY_BYTES)
+ZEROS = bytes(SCAN_BYTES)
+"""To compare with is several times as fast as to count, and ends at the first that differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ def scan(memory: PhysicalMemory, base: int, size: int, missed: Missed | None, pr
             except MemoryReadError:
                 yield from _readable(memory, base, start, length, missed)
                 continue
-            if piece.count(0) != length:
+            if piece != (ZEROS if length == SCAN_BYTES else ZEROS[:length]):
                 yield from _entries(piece, base, start)
             progress("scanning the process table", start + length - base, size)
 
@@ -105,10 +108,11 @@ def _entries(piece: bytes, base: int, start: int) -> Iterator[Process]:
     """The live entries among the bytes at real address ``start`` of the process table at ``base``."""
     for first in range(0, len(piece), BLOCK):
         block = piece[first : first + BLOCK]
-        if block.count(0) == len(block):
+        if block == ZEROS[: len(block)]:
             continue
         for at in range(0, len(block), ENTRY_BYTES):
-            entry, second = (int.from_bytes(block[word : word + 8], "big") for word in (at, at + 8))
-            if entry or second:
+            words = block[at : at + ENTRY_BYTES]
+            if words != EMPTY:
                 address = start + first + at
+                entry, second = int.from_bytes(words[:8], "big"), int.from_bytes(words[8:], "big")
                 yield Process((address - base) // ENTRY_BYTES, address, entry, second)
