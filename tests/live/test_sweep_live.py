@@ -50,8 +50,9 @@ def process_tb(vmlinux: Path) -> int:
     with vmlinux.open("rb") as file:
         symbols = ELFFile(file).get_section_by_name(".symtab")
         assert isinstance(symbols, SymbolTableSection)
-        (symbol,) = symbols.get_symbol_by_name("process_tb") or ()
-        return int(symbol["st_value"])
+        named = symbols.get_symbol_by_name("process_tb")
+        assert named is not None
+        return int(named[0]["st_value"])
 
 
 def expected(machine: Machine) -> dict[int, list[Leaf]]:
