@@ -86,7 +86,9 @@ class Selection:
     @property
     def everything(self) -> bool:
         """Whether nothing is asked."""
-        return self == Selection()
+        told = (self.ea, self.ra, self.shifts, self.attributes, self.pids)
+        asked = (self.rights, self.privileged, self.referenced, self.changed)
+        return not any(told) and all(each is None for each in asked)
 
 
 def _touches(start: U64, size: U64, spans: Sequence[Span]) -> Bools:
