@@ -28,6 +28,8 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "dirty": "ageing",
         "age": "ageing",
         "tables": "tables",
+        "rmap": "rmap",
+        "search": "search",
         "pids": "roots",
         "roots": "roots",
         "regs": "registers",
@@ -158,15 +160,19 @@ class Session:
 
         A line that is wrong, or cannot be answered, is told to ``on_wrong_line``, and the next goes on: the others were
         asked about too."""
+        return self.each_text(texts, lambda text: ask(self.value(text)))
+
+    def each_text(self, texts: Sequence[str], ask: Callable[[str], T]) -> Iterator[T]:
+        """The same of operands that are more than a value, as a range is: ``ask`` takes what is written."""
         for text in texts:
             if text != "-":
-                yield ask(self.value(text))
+                yield ask(text)
                 continue
             for number, line in enumerate(self.stdin, 1):
                 if not line.strip():
                     continue
                 try:
-                    answer = ask(self.value(line.strip()))
+                    answer = ask(line.strip())
                 except UsageError as error:
                     if self.on_wrong_line is None:
                         raise

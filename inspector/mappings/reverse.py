@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from inspector.mappings.ranges import Ranges, single
 from inspector.radix.bits import PTE_RPN
 from inspector.radix.columns import U32, U64, Columns, Rows
 
@@ -81,3 +82,11 @@ def _of_size(shift: int, number: U64, rows: U32) -> _OfSize:
         return _OfSize(shift, keys, row_bits, rows)
     order = np.argsort(number, kind="stable")
     return _OfSize(shift, number[order], 0, rows[order])
+
+
+def reaching(leaves: Columns, ra: int) -> Ranges:
+    """Leaves all of which map the real address ``ra``, each as a range of its one page, but with ``ra`` itself for its
+    real address and the very address that reaches it."""
+    pages = single(leaves)
+    inside = np.uint64(ra) - pages.ra
+    return replace(pages, offset=pages.offset + inside, ra=pages.ra + inside)
