@@ -17,9 +17,8 @@ def text(result: Counted | Logged, style: Style) -> Iterator[str]:
         return
     slot = result.slot
     yield (
-        f"{style('address', f'{slot.base:#x}')} - {style('address', f'{slot.base + slot.size - 1:#x}')}: "
-        f"{style('value', str(result.pages))} of {counted(slot.pages, 'page')} of {compact_size(1 << slot.page_shift)} "
-        f"{result.word}"
+        f"{style('address', f'{slot.base:#x}')}: {style('value', str(result.pages))} of "
+        f"{counted(slot.pages, 'page')} of {compact_size(1 << slot.page_shift)} {result.word}"
     )
     if result.path is not None:
         where = "standard output" if result.path == STDOUT else safe(result.path)

@@ -39,7 +39,7 @@ def text(result: Answer, style: Style) -> Iterator[str]:
             f"{style('address', f'{result.address:#018x}')} {short_size(result.size):>7} {result.tables:>10}  {where}"
         )
     else:
-        yield _table(result, style)
+        yield from _table(result, style)
 
 
 def _whole(result: Whole, style: Style) -> Iterator[str]:
@@ -48,8 +48,11 @@ def _whole(result: Whole, style: Style) -> Iterator[str]:
         "head", f"level{'tables':>10} {'bytes':>7} {'entries':>11} {'used':>11} {'full':>6} {'leaves':>11} empty"
     )
     for each in cost.levels:
-        yield _level(f"{each.level:<5}", each, style)
-    yield _level("all  ", _sum(cost.levels), style)
+        yield _level(f"{each.level:<5}", each)
+    total = _sum(cost.levels)
+    yield _level("all  ", total)
+    if total.unreadable:
+        yield style("warn", f"{counted(total.unreadable, 'table')} not read: of unknown entries")
     for shift, pages in sorted(cost.pages.items(), reverse=True):
         size = pages << shift
         yield (
@@ -77,27 +80,28 @@ def _sum(levels: tuple[LevelCost, ...]) -> LevelCost:
     return LevelCost(-1, *(total(name) for name in LevelCost.__slots__[1:]))
 
 
-def _level(name: str, each: LevelCost, style: Style) -> str:
-    unread = style("warn", f" {each.unreadable} not read") if each.unreadable else ""
+def _level(name: str, each: LevelCost) -> str:
     return (
         f"{name}{each.tables:>10} {short_size(each.nbytes):>7} {each.entries:>11} {each.used:>11} "
-        f"{_percent(each.used, each.entries):>6} {each.leaves:>11} {each.empty:>5}{unread}"
+        f"{_percent(each.used, each.entries):>6} {each.leaves:>11} {each.empty:>5}"
     )
 
 
-def _table(result: Listed, style: Style) -> str:
+def _table(result: Listed, style: Style) -> Iterator[str]:
     table = result.table
     used = f"{table.used}/{table.entries}"
     ea = "" if table.ea is None else style("address", f"{table.ea:#018x}")
-    odd = [
-        "" if table.references == 1 else f"{table.references} places",
-        "" if table.readable else "not read",
-        "" if result.in_ram else "not RAM",
-    ]
-    return (
+    yield (
         f"{style('address', f'{table.address:#018x}')} {table.level:>5} {used:>11} {table.leaves:>7}  "
-        f"{_owner(table.root):<12} {ea} {style('warn', ', '.join(filter(None, odd)))}"
+        f"{_owner(table.root):<12} {ea}"
     ).rstrip()
+    odd = [
+        "" if table.references == 1 else f"stands at {counted(table.references, 'place')}",
+        "" if table.readable else "not read",
+        "" if result.in_ram else "not in RAM",
+    ]
+    if any(odd):
+        yield style("warn", "  " + ", ".join(filter(None, odd)))
 
 
 def _owner(root: Root) -> str:

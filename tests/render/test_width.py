@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from inspector.commands.ageing import Counted, Logged
 from inspector.commands.control import Console, Went
 from inspector.commands.doctor import Examined
 from inspector.commands.maps import AddressSpace, Mapped
@@ -16,10 +17,15 @@ from inspector.commands.registers import Cpu, CpuList, RegisterFile, RegisterGro
 from inspector.commands.registry import Result
 from inspector.commands.roots import LiveEntry, ProcessTable, RootsFound, Word
 from inspector.commands.scope import Odd, Unfinished
+from inspector.commands.tables import Listed, OfTree, Place, Shared, Whole
 from inspector.doctor import Finding
+from inspector.mappings.dirtylog import Slot
 from inspector.mappings.runs import Run
+from inspector.mappings.tablecost import Cost, LevelCost, Table, TreeCost
+from inspector.mappings.usage import Count
 from inspector.memory.physical import Range
 from inspector.processes import Process
+from inspector.radix.columns import Root
 from inspector.radix.descriptors import PATE0
 from inspector.render import show
 from inspector.render.style import Style, compact_size, counted, safe, short_size
@@ -41,6 +47,13 @@ RESULTS: list[Result] = [
     Mapped(Run(0, 0, MOST - 0xFFFF, REAL, 12, 3 << 62 | 0x1FF, 99999), False),
     Odd(0, 0xFFFFF, MOST, "misaligned-base", LONG, 100_000),
     Unfinished(),
+    Counted("referenced", tuple(Count(shift, (1 << 28) - 1, 1 << 28) for shift in (12, 16, 21, 30, 39)), 0xFFFFF),
+    Logged("referenced", Slot((1 << 64) - (1 << 47), (1 << 47) - (1 << 16)), (1 << 31) - 1, "dirty.bin", 1 << 28),
+    Whole(Cost((LevelCost(0, *(9_999_999,) * 7),), (1 << 62) - 1, *(99_999_999,) * 3, {16: MOST}), REAL, 1 << 36, 1),
+    OfTree(TreeCost(Root(0xFFFFF, 0), 1 << 23, MOST, 1 << 23, (1 << 62) - 1)),
+    Place(REAL, MOST, 99_999_999, ("a-rather-long-name-of-a-block",)),
+    Listed(Table(REAL, 3, 8192, 8192, 8192, 9_999_999, Root(0xFFFFF, 0), MOST, False), False),
+    Shared("shared-table", REAL, LONG),
     ProcessTable(REAL, 1 << 32),
     LiveEntry(Process(0xFFFFF, 1 << 40, 1 << 63 | 1 << 45, MOST), tuple(range(64))),
     RootsFound(
