@@ -28,6 +28,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "dirty": "ageing",
         "age": "ageing",
         "tables": "tables",
+        "audit": "audit",
         "rmap": "rmap",
         "search": "search",
         "pids": "roots",

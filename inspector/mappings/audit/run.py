@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
+import numpy as np
+
+from inspector.mappings.audit.aliases import NO_ROWS, Executed, aliases, executed, writers
 from inspector.mappings.audit.collect import Collector
+from inspector.mappings.audit.entries import tell_entries, tell_table
 from inspector.mappings.audit.finding import Report
-from inspector.mappings.audit.rules import RULES, chosen
+from inspector.mappings.audit.leaves import CHECKS, NO_STRETCHES, Places, all_blocks
+from inspector.mappings.audit.leftovers import tell_leftovers
+from inspector.mappings.audit.overlaps import name_at, other_tables, stretches_of, tell_overlaps
+from inspector.mappings.audit.rules import RULES, chosen, rule_named
+from inspector.mappings.audit.sharing import tell_sharing
+from inspector.mappings.audit.stretches import Stretches
 from inspector.mappings.audit.subject import NOTHING, Progress, Subject, Surroundings
+from inspector.mappings.audit.telling import Say, tell_aliases, tell_leaves
+from inspector.mappings.audit.trees import tell_directories, tell_oddities
 from inspector.mappings.select import Selection
+from inspector.radix.columns import Bools, Columns, Rows
 
 TOLD = 5
 """Findings of a rule that are told, where nothing is said."""
+ALIASES = ("wx-alias", "wx-alias-linear")
+OF_CODE = ("kernel-text-user", "kernel-text-writable", *ALIASES)
+"""Rules that need to know what may be executed."""
+OF_TABLES = ("tables-user", "tables-alias")
 
 
 def audit(
@@ -28,7 +44,95 @@ def audit(
     ``limit`` findings of a rule are told (None: all), and all are counted. With a ``selection`` of mappings, only rules
     about mappings are asked, of those. ``around`` is what the spaces alone do not say. Raises UsageError for a rule
     that is not there, and TargetError where tables must be read again and the target is lost."""
-    asked = chosen() if rules is None else chosen(rules) if rules else ()
+    wanted = chosen() if rules is None else {rule_named(name).slug for name in rules}
+    some = selection is not None and not selection.everything
+    asked = tuple(slug for slug in RULES if slug in wanted and (not some or slug in CHECKS or slug in ALIASES))
     report = Report(asked, severities={slug: rule.severity for slug, rule in RULES.items()})
     collector = Collector(report, limit)
+    if not some:
+        _tables(collector, spaces, around)
+    if collector.asks(*CHECKS, *ALIASES):
+        columns = spaces.columns
+        meant = selection.mask(columns) if some and selection is not None else None
+        _leaves(collector, spaces, columns, around, meant, progress)
     return collector.done()
+
+
+def _tables(collector: Collector, spaces: Subject, around: Surroundings) -> None:
+    """The rules about tables."""
+    tell_table(collector, spaces)
+    tell_entries(collector, spaces)
+    tell_oddities(collector, spaces)
+    tell_directories(collector, spaces)
+    tell_sharing(collector, spaces)
+    tables = spaces.sweep.tables()
+    tell_overlaps(collector, spaces, tables, other_tables(spaces, around))
+    if collector.asks("invalid-entry"):
+        tell_leftovers(collector, spaces, tables, around)
+
+
+def _leaves(
+    collector: Collector,
+    spaces: Subject,
+    columns: Columns,
+    around: Surroundings,
+    meant: Bools | None,
+    progress: Progress,
+) -> None:
+    """The rules about mappings, of those that are ``meant`` (None: all)."""
+    code = executed(columns) if collector.asks(*OF_CODE) else None
+    others = other_tables(spaces, around)
+    tables = spaces.sweep.tables() if collector.asks(*OF_TABLES) else None
+    places = _places(spaces, around, code, NO_STRETCHES if tables is None else stretches_of(tables, others))
+    checks = {rule: check for rule, check in CHECKS.items() if collector.asks(rule)}
+    found: dict[str, list[Rows]] = {rule: [] for rule in checks}
+    written: list[Rows] = []
+    sought = code.code if code is not None and collector.asks(*ALIASES) else NO_STRETCHES
+    for first, block in all_blocks(columns):
+        progress(first, len(columns))
+        for rule, check in checks.items():
+            rows = np.flatnonzero(check(block, places))
+            if len(rows):
+                found[rule].append(rows + first)
+        if len(sought):
+            written.append(np.flatnonzero(writers(block, sought)) + first)
+    progress(len(columns), len(columns))
+    says: dict[str, Say] = {}
+    if tables is not None:
+        for rule in OF_TABLES:
+            title = RULES[rule].title
+            says[rule] = lambda run, title=title: (  # type: ignore[misc]
+                f"{title}, {name_at(spaces, tables, others, run.ra, run.size)} among them",
+                None,
+            )
+    for rule, parts in found.items():
+        tell_leaves(collector, columns, rule, _meant(parts, meant), says.get(rule))
+    if code is not None and len(sought):
+        for rule, pairs in zip(ALIASES, aliases(columns, code, _joined(written)), strict=True):
+            tell_aliases(collector, columns, rule, pairs, meant)
+
+
+def _places(spaces: Subject, around: Surroundings, code: Executed | None, tables: Stretches) -> Places:
+    """The real addresses that rules ask about."""
+    ram = Stretches.spans(spaces.ram.spans())
+    if code is None:
+        return Places(ram, tables=tables)
+    known = NO_STRETCHES if around.text is None else Stretches.spans([around.text])
+    if len(known) and code.linear.touched(known.first, known.end).any():
+        text = _both(known, code.elsewhere)
+    else:  # no symbols, or another kernel's: it does not run where they say
+        known, text = NO_STRETCHES, _both(code.linear, code.elsewhere)
+    return Places(ram, text, known, tables)
+
+
+def _both(one: Stretches, other: Stretches) -> Stretches:
+    return Stretches.of(np.concatenate([one.first, other.first]), np.concatenate([one.end, other.end]))
+
+
+def _joined(parts: Iterable[Rows]) -> Rows:
+    return np.concatenate([NO_ROWS, *parts])
+
+
+def _meant(parts: Iterable[Rows], meant: Bools | None) -> Rows:
+    rows = _joined(parts)
+    return rows if meant is None else rows[meant[rows]]

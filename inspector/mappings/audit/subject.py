@@ -39,7 +39,7 @@ class Unread(Protocol):
 
 
 class Subject(Protocol):
-    """Address spaces, as :class:`inspector.spaces.Spaces` is: the tree of row i among ``roots`` is that of process i."""
+    """Address spaces, as :class:`inspector.spaces.Spaces` is: tree i among ``roots`` is that of process i."""
 
     @property
     def processes(self) -> Sequence[ProcessEntry]: ...

@@ -1,0 +1,157 @@
+"""``audit``: what is wrong with the address spaces, or worth knowing."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from inspector.commands.notes import Note
+from inspector.commands.registry import Answered, Command, Example, Parser, Session
+from inspector.commands.scope import (
+    Beside,
+    Odd,
+    count,
+    looked_at,
+    scope_arguments,
+    selection_arguments,
+    selection_of,
+)
+from inspector.errors import UnknownSymbol
+from inspector.guest import Guest
+from inspector.mappings.audit.finding import RANK, Finding, Severity
+from inspector.mappings.audit.rules import RULES, Rule, chosen, rule_named
+from inspector.radix.bits import PTCR_PATB, PTCR_PATS, REAL_MODE_MASK, table_bytes
+from inspector.spaces import effective
+
+if TYPE_CHECKING:
+    from inspector.mappings.audit.subject import Surroundings
+
+NEVER = "never"
+TOLD = "5"
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Answered):
+    """One finding. Whether the audit fails is for its end to say."""
+
+    topic: ClassVar[str] = "audit"
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """The end of an audit: how many findings of each severity there are, how many rules were asked, and what of."""
+
+    topic: ClassVar[str] = "audit"
+    found: dict[Severity, int]
+    rules: int
+    trees: int
+    tables: int
+    leaves: int
+    failed: bool
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found that the audit is to fail on."""
+        return not self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Answered):
+    """One rule, and whether it is told in full."""
+
+    topic: ClassVar[str] = "audit"
+    rule: Rule
+    whole: bool
+
+
+Answer = Found | Audited | Listed | Beside
+
+
+def _audit(session: Session, arguments: Namespace) -> Iterator[Answer]:
+    rules = chosen(arguments.rule or (), arguments.no_rule or (), arguments.severity)
+    if arguments.rules:
+        named = {rule_named(name).slug for name in arguments.rule or ()}
+        picky = named or arguments.severity or arguments.no_rule
+        yield from (Listed(rule, bool(named)) for slug, rule in RULES.items() if not picky or slug in rules)
+        return
+    limit = count(session, arguments.limit, "--limit")
+    selection = selection_of(session, arguments)
+    spaces = yield from looked_at(session, arguments)
+    if spaces is None:
+        return
+    from inspector.mappings.audit.run import audit
+
+    guest = session.at
+
+    def progress(done: int, total: int) -> None:
+        guest.progress("auditing the leaves", done, total)
+
+    around = surroundings(guest)
+    report = audit(spaces, rules, around=around, selection=selection, limit=limit, progress=progress)
+    yield from (Found(finding) for finding in report)
+    for absent in spaces.absent:
+        yield Odd(0, absent.pid, effective(absent.pid, 0), absent.cause, absent.reason)
+    if len(report.rules) < len(rules):
+        left = len(rules) - len(report.rules)
+        yield Note(f"{left} of the rules are about tables, and are not asked where mappings are chosen")
+    failed = arguments.fail_on != NEVER and report.fails(arguments.fail_on)
+    tables = sum(len(slab.address) for slab in spaces.sweep.slabs)
+    trees, leaves = len(spaces.roots), spaces.sweep.leaf_count
+    yield Audited(report.by_severity, len(report.rules), trees, tables, leaves, failed)
+
+
+def surroundings(guest: Guest) -> Surroundings:
+    """What an audit should know of ``guest`` besides its address spaces."""
+    from inspector.mappings.audit.subject import Surroundings
+
+    ptcr, memory = guest.roots.ptcr, guest.memory
+    table = (ptcr & PTCR_PATB, table_bytes(ptcr & PTCR_PATS)) if ptcr else None
+    return Surroundings(_kernel_text(guest), table, memory.read_runs, memory.windows)
+
+
+def _kernel_text(guest: Guest) -> tuple[int, int] | None:
+    """(start, end) of the kernel's code, real addresses, where symbols of its image say it."""
+    try:
+        start, end = (guest.symbol_value(name) & REAL_MODE_MASK for name in ("_stext", "_etext"))
+    except UnknownSymbol:
+        return None
+    return (start, end) if start < end else None
+
+
+def _arguments(parser: Parser) -> None:
+    parser.add_argument("--rules", action="store_true", help="list the rules; with --rule, tell of these in full")
+    parser.add_argument("--rule", metavar="NAME", action="append", help="ask this rule (and others so named) alone")
+    parser.add_argument("--no-rule", metavar="NAME", action="append", help="leave this rule out")
+    parser.add_argument("--severity", choices=list(RANK), help="ask all rules that are so grave or graver")
+    parser.add_argument(
+        "--fail-on", choices=[*RANK, NEVER], default="warning", help="exit with 1 if there is any so grave (warning)"
+    )
+    parser.add_argument("--limit", metavar="N", default=TOLD, help=f"findings of a rule to tell ({TOLD}); all count")
+    scope_arguments(parser)
+    selection_arguments(parser)
+
+
+COMMANDS = (
+    Command(
+        "audit",
+        "what is wrong with the page tables, or worth knowing",
+        _audit,
+        _arguments,
+        (
+            Example("audit", "every process and the kernel, by the rules that healthy Linux keeps"),
+            Example("audit --rules", "what is looked for; (off) is what must be asked for"),
+            Example("audit --rules --rule wx-alias", "what one rule means, and where that is from"),
+            Example("audit --rule wx-mapping --rule wx-alias --fail-on error", "only these, for a script"),
+            Example("audit --pid 0 --severity info --limit 2", "the kernel's, with what Linux does every day"),
+        ),
+        "The exit status is 1 if there is a warning or an error (--fail-on says otherwise), and 0 if there is none. "
+        "Rules that tell what healthy Linux does every day are off; --severity and --rule ask them too. With --pid, "
+        "mappings are compared with those of these processes alone. Pages that "
+        "continue each other are one finding. A finding of a table is not about a mapping: where mappings are chosen "
+        '(--ea, --rights, …), only rules about mappings are asked. In JSON, findings are objects with "rule", and the '
+        'last object is the "summary".',
+    ),
+)

@@ -1,0 +1,77 @@
+"""The rules about the process table and its entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from inspector.mappings.audit.collect import Collector
+from inspector.mappings.audit.finding import Finding
+from inspector.mappings.audit.overlaps import LARGEST
+from inspector.mappings.audit.rules import RULES
+from inspector.mappings.audit.subject import ProcessEntry, Subject
+from inspector.radix.bits import MASK64, RPDB_MASK
+from inspector.radix.descriptors import PRTE0, PRTE1
+
+RESERVED = ~PRTE0.mask & MASK64
+
+
+def tell_entries(collector: Collector, spaces: Subject) -> None:
+    """Reserved bits of the entries of the processes that are looked at."""
+    odd = [
+        (each, root.base, root.lpid)
+        for each, root in zip(spaces.processes, spaces.roots, strict=True)
+        if each.entry & RESERVED or each.second
+    ]
+    collector.add("process-entry-reserved", len(odd), (_entry(*each) for each in odd))
+
+
+def _entry(process: ProcessEntry, base: int, lpid: int) -> Finding:
+    about = RULES["process-entry-reserved"]
+    bits = process.entry & RESERVED
+    what = f"reserved bits {bits:#x} of the process-table entry of PID {process.pid} are set"
+    entry, address, form = process.entry, process.address, PRTE0
+    if not bits:
+        what = f"the second doubleword of the process-table entry of PID {process.pid} is {process.second:#x}"
+        entry, address, form = process.second, process.address + 8, PRTE1
+    return Finding(
+        about.slug,
+        about.severity,
+        f"{what}: {about.means}",
+        lpid=lpid,
+        pid=process.pid,
+        ea=base,
+        ra=process.entry & RPDB_MASK,
+        entry=entry,
+        entry_address=address,
+        meaning=form.decode(entry).meaning,
+    )
+
+
+def tell_table(collector: Collector, spaces: Subject) -> None:
+    """The process table itself: its size, where it lies, and what of it could not be read."""
+    for rule, what, ra, size in _of_table(spaces):
+        about = RULES[rule]
+        collector.add(rule, 1, [Finding(rule, about.severity, f"{what}: {about.means}", ra=ra, size=size)])
+
+
+def _of_table(spaces: Subject) -> Iterator[tuple[str, str, int, int]]:
+    """(rule, what is wrong, real address, bytes)."""
+    base, size = spaces.table
+    if size > LARGEST:
+        yield "process-table-size", f"the process table at {base:#x} is said to have {size:#x} bytes", base, size
+    if base % size:
+        yield (
+            "process-table-misaligned",
+            f"the process table at {base:#x} is not aligned to its {size:#x} bytes",
+            base,
+            size,
+        )
+    inside = sum(end - start for start, end in spaces.ram.within(base, size))
+    if inside < size:
+        what = f"{size - inside:#x} bytes of the process table at {base:#x} lie outside RAM"
+        yield "process-table-outside-ram", what, base, size
+    first = spaces.missed.first
+    unread = spaces.missed.length - (size - inside)
+    if first is not None and unread > 0:
+        what = f"{unread:#x} bytes of the process table could not be read, the first at {first.address:#x}"
+        yield "process-table-unread", what, first.address, unread

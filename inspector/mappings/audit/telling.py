@@ -1,0 +1,100 @@
+"""Findings made of leaves: those that continue each other are one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import numpy as np
+
+from inspector.mappings.audit.aliases import NO_ROWS, Aliases
+from inspector.mappings.audit.collect import Collector
+from inspector.mappings.audit.finding import Finding
+from inspector.mappings.audit.rules import RULES
+from inspector.mappings.ranges import coalesce
+from inspector.mappings.runs import Run, runs_of
+from inspector.radix.columns import Bools, Columns, Rows
+from inspector.radix.formats import entry_meaning
+
+Place = tuple[int, int]
+"""(PID, EA)."""
+Say = Callable[[Run], tuple[str, Place | None]]
+"""What is wrong with these pages, in words that may stand for the rule's title, and where a second mapping is."""
+
+
+def tell_leaves(collector: Collector, columns: Columns, rule: str, rows: Rows, say: Say | None = None) -> None:
+    """The rows that a rule finds, ascending."""
+    if not len(rows):
+        return
+    mine = columns.take(rows)
+    ranges = coalesce(mine)
+    first = np.cumsum(ranges.count) - ranges.count
+
+    def findings() -> Iterator[Finding]:
+        for at, run in enumerate(runs_of(ranges)):
+            leaf = mine.take(slice(int(first[at]), int(first[at]) + 1))
+            yield _finding(rule, run, leaf, say)
+
+    collector.add(rule, len(ranges), findings())
+
+
+def _finding(rule: str, run: Run, leaf: Columns, say: Say | None) -> Finding:
+    """A finding of ``run``, whose first leaf is ``leaf``."""
+    about = RULES[rule]
+    what, other = say(run) if say else (about.title, None)
+    entry, level = int(leaf.entry[0]), int(leaf.level[0])
+    return Finding(
+        rule,
+        about.severity,
+        f"{what}: {about.means}",
+        lpid=run.lpid,
+        pid=run.pid,
+        ea=run.ea,
+        ra=run.ra,
+        size=run.size,
+        count=run.count,
+        entry=entry,
+        entry_address=int(leaf.address[0]),
+        level=level,
+        page_shift=run.shift,
+        meaning=entry_meaning(entry, level, run.shift),
+        other_pid=None if other is None else other[0],
+        other_ea=None if other is None else other[1],
+    )
+
+
+def tell_aliases(collector: Collector, columns: Columns, rule: str, found: list[Aliases], meant: Bools | None) -> None:
+    """What is executed by one mapping, of those that are ``meant`` (None: all), and written by another."""
+    rows = np.unique(np.concatenate([NO_ROWS, *(each.rows for each in found)]))
+    if meant is not None:
+        rows = rows[meant[rows]]
+
+    def say(run: Run) -> tuple[str, Place | None]:
+        title = RULES[rule].title
+        rows_of_writers = (each.writer_of(run.ra, run.size) for each in found)
+        writer = next((row for row in rows_of_writers if row is not None), None)
+        if writer is None:
+            return title, None
+        pid, ea = place_of(columns, writer, run.ra)
+        by = "" if rule == "wx-alias-linear" else f" that of {whose(pid)}"
+        return f"{title},{by} at {ea:#x}", (pid, ea)
+
+    tell_leaves(collector, columns, rule, rows, say)
+
+
+def place_of(columns: Columns, row: int, ra: int) -> Place:
+    """By which PID and EA the leaf ``row`` reaches the real address ``ra``, or its first byte where that is later."""
+    leaf = columns.take(slice(row, row + 1))
+    return int(leaf.pid[0]), int(leaf.ea[0]) + max(ra - int(leaf.ra[0]), 0)
+
+
+def whose(pid: int) -> str:
+    """A tree's owner in words."""
+    return "the kernel" if pid == 0 else f"PID {pid}"
+
+
+def some(most: int | None, names: Iterator[str] | list[str], total: int) -> str:
+    """A few names and how many there are besides."""
+    told = list(islice(names, most))
+    rest = total - len(told)
+    return ", ".join(told) + (f" and {rest} more" if rest else "")
