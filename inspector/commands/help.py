@@ -21,7 +21,7 @@ from inspector.commands.registry import (
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("where does it go", ("xlate", "compare")),
-    ("what is there", ("maps", "pids", "roots", "ram")),
+    ("what is there", ("maps", "dirty", "age", "tables", "pids", "roots", "ram")),
     ("what does it hold", ("read", "regs", "cpu", "decode", "rmmu")),
     ("keep it", ("record", "info")),
     ("make it go and stop", ("continue", "interrupt", "stepi", "gdb")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,26 +36,25 @@ class Count:
 
 def counts(ranges: Ranges, meant: Bools) -> tuple[Count, ...]:
     """A Count for each page size that there is among ``ranges``, the smallest first. ``meant`` is a row for each."""
-    key, pages, of_pages = _sums(ranges.shift.astype(np.uint64), ranges, meant)
-    return tuple(map(Count, key.tolist(), pages.tolist(), of_pages.tolist()))
+    return _counted(*_sums(ranges.shift, ranges, meant, 1 << SHIFT_BITS))
 
 
 def counts_by_tree(ranges: Ranges, meant: Bools) -> dict[int, tuple[Count, ...]]:
     """The same of each tree that has any, by its index among ``ranges.roots``."""
-    key = ranges.root.astype(np.uint64) << np.uint64(SHIFT_BITS) | ranges.shift.astype(np.uint64)
-    of_tree: dict[int, list[Count]] = {}
-    for both, pages, of_pages in zip(*(column.tolist() for column in _sums(key, ranges, meant)), strict=True):
-        found = Count(both & ((1 << SHIFT_BITS) - 1), pages, of_pages)
-        of_tree.setdefault(both >> SHIFT_BITS, []).append(found)
-    return {tree: tuple(each) for tree, each in of_tree.items()}
+    trees, which = np.unique(ranges.root, return_inverse=True)
+    key = which << SHIFT_BITS | ranges.shift
+    sums = _sums(key, ranges, meant, len(trees) << SHIFT_BITS)
+    pages, of_pages = (each.reshape(-1, 1 << SHIFT_BITS) for each in sums)
+    return {tree: _counted(pages[at], of_pages[at]) for at, tree in enumerate(trees.tolist())}
 
 
-def _sums(
-    key: NDArray[np.uint64], ranges: Ranges, meant: Bools
-) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
-    """Each key that there is, the pages that are meant with it, and all pages with it."""
-    keys, which = np.unique(key, return_inverse=True)
+def _sums(key: NDArray[Any], ranges: Ranges, meant: Bools, keys: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The pages that are meant, and all pages, of each key below ``keys``."""
     # A sum in floating point is exact below 2^53, and there are fewer leaves by far.
-    of_pages = np.bincount(which, ranges.count, len(keys))
-    pages = np.bincount(which, np.where(meant, ranges.count, 0), len(keys))
-    return keys, pages.astype(np.int64), of_pages.astype(np.int64)
+    return np.bincount(key, np.where(meant, ranges.count, 0), keys), np.bincount(key, ranges.count, keys)
+
+
+def _counted(pages: NDArray[Any], of_pages: NDArray[Any]) -> tuple[Count, ...]:
+    """A Count of each shift that any page has."""
+    there = np.flatnonzero(of_pages).tolist()
+    return tuple(Count(shift, int(pages[shift]), int(of_pages[shift])) for shift in there)
