@@ -124,21 +124,27 @@ def _thousand(guest: Guest) -> dict[str, float]:
     return {"fetches": len(spy.asked), "distinct": len(set(spy.asked)), "seconds": took}
 
 
+STARTS = (("start", "xlate", f"{KERNEL:#x}"), ("start-maps", "maps"), ("start-maps-all", "maps", "--all"))
+
+
 def start() -> Iterator[Figure]:
-    """From process start to answer, against Python importing numpy."""
-    ours, floor = [], []
+    """From process start to answer, against Python importing numpy, turn by turn."""
+    ours: dict[str, list[float]] = {name: [] for name, *_ in STARTS}
+    floor = []
     for _ in range(2 * ROUNDS):
-        ours.append(_run("-m", "inspector", "demo", "xlate", f"{KERNEL:#x}"))
+        for name, *words in STARTS:
+            ours[name].append(_run("-m", "inspector", "demo", *words))
         floor.append(_run("-c", "import numpy"))
-    yield Figure(
-        "start",
-        "inspector demo xlate, from start to answer",
-        statistics.median(ours) * 1e3,
-        statistics.median(floor) * 1e3,
-        "ms",
-        3,
-        floor_is="import numpy",
-    )
+    for name, *words in STARTS:
+        yield Figure(
+            name,
+            f"inspector demo {words[0]}{' --all' if '--all' in words else ''}, from start to answer",
+            statistics.median(ours[name]) * 1e3,
+            statistics.median(floor) * 1e3,
+            "ms",
+            3,
+            floor_is="import numpy",
+        )
 
 
 def _run(*words: str) -> float:
@@ -168,10 +174,18 @@ def sweep() -> Iterator[Figure]:
     yield from figures()
 
 
+def spaces() -> Iterator[Figure]:
+    """Every process of a live guest; see bench_spaces.py."""
+    from scripts.bench_spaces import figures
+
+    yield from figures()
+
+
 GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {
     "start": start,
     "bridge": live,
     "sources": sources,
+    "spaces": spaces,
     "sweep": sweep,
 }
 
@@ -194,11 +208,11 @@ def main(words: Sequence[str]) -> int:
 
 
 def _table(figures: Sequence[Figure]) -> None:
-    print(f"{'what':<52} {'figure':>10} {'floor':>10} {'unit':<8} {'ratio':>6}  bound")
+    print(f"{'what':<52} {'figure':>10} {'floor':>10} {'unit':<8} {'ratio':>7}  bound")
     for each in figures:
         bound = f"{'>=' if each.least else '<='} {each.bound:g} of {each.floor_is}"
         print(
-            f"{each.what:<52} {each.figure:>10.1f} {each.floor:>10.1f} {each.unit:<8} {each.ratio:>6.2f}  {bound}"
+            f"{each.what:<52} {each.figure:>10.1f} {each.floor:>10.1f} {each.unit:<8} {each.ratio:>7.4g}  {bound}"
             + ("" if each.kept else "  NOT KEPT")
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from inspector.radix.bits import PATE1_GR
-from scripts.bench_sweep import synthetic
+from scripts.bench_tree import synthetic
 
 PAGE = 1 << 16
 
