@@ -236,12 +236,12 @@ def _command(name: str, summary: str, question: Question, examples: Iterable[Exa
         _arguments(question),
         tuple(examples),
         f"{what} Ranges are as 'maps' tells them; counts are of mappings, so that a page with two counts twice. "
-        "Conditions hold page by page, and choose what is counted at all ('help maps' tells the letters of "
-        "--rights). With --slot the answer is the bitmap of KVM_GET_DIRTY_LOG for a slot: bit "
-        "n, counted from the lowest of byte 0 on, is the slot's page n; it ends with a whole 64-bit word; a large page sets the bits of all its pages, a page of any address space its own. "
-        "--user leaves out the kernel's own mappings, which are of all RAM. Pages that KVM noted when they were "
-        "unmapped are in no table, and not told. A file in .gz or .zst is packed. Nothing is cleared, here or in the "
-        "guest.",
+        "Conditions hold page by page, and choose what is counted at all ('help maps' tells the letters of --rights). "
+        "With --slot the answer is the bitmap of KVM_GET_DIRTY_LOG for a slot: bit n, counted from the lowest of byte "
+        "0 on, is the slot's page n; it ends with a whole 64-bit word; a large page sets the bits of all its pages, a "
+        "page of any address space its own. --user leaves out the kernel's own mappings, which are of all RAM. Pages "
+        "that KVM noted when they were unmapped are in no table, and not told. A file in .gz or .zst is packed. "
+        "Nothing is cleared, here or in the guest.",
     )
 
 
