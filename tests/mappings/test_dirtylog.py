@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from inspector.errors import UsageError
 from inspector.mappings import dirtylog
-from inspector.mappings.dirtylog import MOST_PAGES, Slot, page_log
+from inspector.mappings.dirtylog import MOST_PAGES, Slot, page_log, slot_address
+from inspector.mappings.ranges import coalesce
+from tests.mappings.test_ranges import columns_of
+from tests.mappings.test_run_model import leaf
 
 KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
 SIZES = (4 * KiB, 64 * KiB, 2 * MiB, GiB, 192 * KiB)
@@ -135,3 +138,10 @@ def test_what_is_no_slot_is_refused_before_anything_is_made(base: int, size: int
     with pytest.raises(UsageError, match=says):
         Slot(base, size, shift)
     assert Slot(0, MOST_PAGES << 16).nbytes == 256 * MiB
+
+
+def test_slots_are_of_real_addresses_and_of_guest_real_ones_where_the_tree_is_partition_scoped() -> None:
+    trees = [[leaf(0x4_0000, 0x10_0000)], [leaf(0x5_0000, 0x20_0000)], [leaf(0x6_0000, 0x30_0000)]]
+    ranges = coalesce(columns_of(trees))
+    assert ranges.pid.tolist() == [0, 5, -1]
+    assert slot_address(ranges).tolist() == [0x10_0000, 0x20_0000, 0x6_0000]
