@@ -26,6 +26,7 @@ RANKS: Mapping[str, int] = MappingProxyType(
         "virtio": 5,
         "linux": 5,
         "targets": 5,
+        "exporting": 6,
         "top": 6,  # every other module of the package itself: operands, roots, guest, doctor, ...
         "commands": 7,
         "render": 8,

@@ -1,0 +1,1 @@
+"""Tables of named columns into files that other programs read: CSV, JSON lines, Parquet."""
