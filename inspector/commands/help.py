@@ -20,9 +20,9 @@ from inspector.commands.registry import (
 )
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("where does it go", ("xlate", "compare")),
+    ("where does it go", ("xlate", "compare", "rmap")),
     ("what is there", ("maps", "dirty", "age", "tables", "pids", "roots", "ram")),
-    ("what does it hold", ("read", "regs", "cpu", "decode", "rmmu")),
+    ("what does it hold", ("read", "search", "regs", "cpu", "decode", "rmmu")),
     ("keep it", ("record", "info")),
     ("make it go and stop", ("continue", "interrupt", "stepi", "gdb")),
     ("about this", ("help", "doctor")),

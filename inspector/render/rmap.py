@@ -11,7 +11,7 @@ from inspector.mappings.runs import Run
 from inspector.mappings.tablepages import Holds, TablePage
 from inspector.radix.fields import size_text
 from inspector.render import fields, runs
-from inspector.render.style import PLAIN, Style, compact_size, counted, hexadecimal
+from inspector.render.style import PLAIN, Style, counted, hexadecimal, short_size
 from inspector.spaces import KERNEL_PID
 
 Answer = Titles | Asked | Reached | Aliases | Unreached
@@ -109,12 +109,10 @@ def holds_objects(holds: Holds) -> list[dict[str, Any]]:
 def _asked(result: Asked, style: Style) -> Iterator[str]:
     where = result.where
     size = where.end - where.start
-    kind = "RAM" if where.ram == size else f"{compact_size(where.ram)} of it RAM" if where.ram else "not RAM"
-    said = [kind, counted(result.mappings, "mapping")]
-    if result.mapped < size:
-        said.append(f"{size_text(size - result.mapped)} of it not mapped")
-    yield style("address", _named(where)) + f"  {', '.join(said)}"
-    yield from style.wrap(_tables(where), "  ")
+    kind = "RAM" if where.ram == size else f"{short_size(where.ram)} of it RAM" if where.ram else "not RAM"
+    yield style("address", _named(where)) + f"  {kind}, {counted(result.mappings, 'mapping')}"
+    unmapped = f"{short_size(size - result.mapped)} of it not mapped" if result.mapped < size else ""
+    yield from style.wrap("; ".join(filter(None, (unmapped, _tables(where)))), "  ")
 
 
 def _tables(where: Where) -> str:

@@ -61,7 +61,7 @@ def _preview(hit: Hit) -> str:
         return safe(hit.data[:end].decode("utf-8", "replace"))[:56]
     shown = hit.data[:LINE]
     plain = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in shown)
-    return f"{shown.hex(' ')}  {plain}"
+    return f"{shown.hex(' ', -4)}  {plain}"
 
 
 def _searched(result: Searched) -> str:

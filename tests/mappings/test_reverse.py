@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.mappings.reverse import Index, _of_size
+from inspector.mappings.reverse import Index, _of_size, reaching
 from inspector.radix.tree import Leaf
-from tests.mappings.test_ranges import TREES, columns_of
+from tests.mappings.test_ranges import ROOTS, TREES, columns_of
 from tests.mappings.test_run_model import leaf
 
 
@@ -54,3 +54,20 @@ def test_what_is_no_real_address_maps_nothing() -> None:
     assert [index.lookup(*span).tolist() for span in ((1 << 64,), (5, 5), (9, 3), (-9, 0))] == [[]] * 4
     assert index.lookup(-9, 1 << 70).tolist() == [0]
     assert index.nbytes > 0
+
+
+@given(TREES, st.data())
+def test_each_mapping_of_an_address_by_the_address_that_reaches_it(
+    trees: list[list[Leaf]], data: st.DataObject
+) -> None:
+    columns = columns_of(trees)
+    index = Index.build(columns)
+    flat = [(root, each) for root, tree in enumerate(trees) for each in tree]
+    ra = data.draw(st.sampled_from([each.ra for _, each in flat] or [0])) + data.draw(st.integers(0, 0xFFF))
+    found = reaching(columns.take(index.lookup(ra)), ra)
+    told = zip(found.ea.tolist(), found.ra.tolist(), found.shift.tolist(), found.count.tolist(), strict=True)
+    assert list(told) == [
+        (ROOTS[root].base | each.offset + ra - each.ra, ra, each.shift, 1)
+        for root, each in flat
+        if each.ra <= ra < each.ra + (1 << each.shift)
+    ]

@@ -43,9 +43,8 @@ class Source:
         for start, size in self.refused:
             if address < start + size and start < address + length:
                 raise Unreadable(address, length, "it was refused")
-        if self.captured is not None:
-            if not self.held.issuperset(range(address, address + length)):
-                raise NotCaptured(address, length)
+        if self.captured is not None and not self.held.issuperset(range(address, address + length)):
+            raise NotCaptured(address, length)
         return self.data[address : address + length]
 
 

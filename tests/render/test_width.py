@@ -15,13 +15,16 @@ from inspector.commands.notes import Note
 from inspector.commands.record import Recorded
 from inspector.commands.registers import Cpu, CpuList, RegisterFile, RegisterGroup
 from inspector.commands.registry import Result
+from inspector.commands.rmap import Aliases, Asked, Reached, Titles, Unlike, Unreached, Where
 from inspector.commands.roots import LiveEntry, ProcessTable, RootsFound, Word
 from inspector.commands.scope import Odd, Unfinished
+from inspector.commands.search import Hit, Searched
 from inspector.commands.tables import Listed, OfTree, Place, Shared, Whole
 from inspector.doctor import Finding
 from inspector.mappings.dirtylog import Slot
 from inspector.mappings.runs import Run
 from inspector.mappings.tablecost import Cost, LevelCost, Table, TreeCost
+from inspector.mappings.tablepages import Holds, TablePage
 from inspector.mappings.usage import Count
 from inspector.memory.physical import Range
 from inspector.processes import Process
@@ -35,6 +38,11 @@ from inspector.snapshot.write import Summary
 MOST = (1 << 64) - 1
 REAL = (1 << 53) - (1 << 12)
 LONG = "a sentence that goes on for rather longer than a line of eighty columns has room for, and a bit more"
+LONGEST = Run(0, 0xFFFFF, MOST - 0xFFFF, REAL, 12, 3 << 62 | 0x1EF, 99999)
+IN_KASAN = Run(0, 0, 0xC00F_BFFF_FFFF_0000, REAL, 12, 3 << 62 | 0x1EF, 1)
+HOLDS = Holds(tuple(TablePage(REAL, 4096, level, 0, 0xFFFFF, MOST - 4095, 99999) for level in range(4)), 0xFFFFF)
+SPAN, ONE = Where(REAL, MOST, False, MOST - REAL, 99999, HOLDS), Where(REAL, REAL + 1, True, 0, 4, HOLDS)
+UNLIKE = (Unlike("attributes", REAL, MOST, ("non-idempotent", "tolerant"), LONGEST, IN_KASAN),) * 3
 
 RESULTS: list[Result] = [
     RegisterFile(0, (RegisterGroup("all", tuple((f"name{n}", MOST) for n in range(7))),), several=True),
@@ -54,6 +62,15 @@ RESULTS: list[Result] = [
     Place(REAL, MOST, 99_999_999, ("a-rather-long-name-of-a-block",)),
     Listed(Table(REAL, 3, 8192, 8192, 8192, 9_999_999, Root(0xFFFFF, 0), MOST, False), False),
     Shared("shared-table", REAL, LONG),
+    Titles(),
+    *(Asked(where, 99999, 4096) for where in (SPAN, ONE)),
+    *(Reached(where, run, False, UNLIKE) for where in (SPAN, ONE) for run in (LONGEST, IN_KASAN)),
+    *(Aliases(where, UNLIKE) for where in (SPAN, ONE)),
+    *(Unreached(where, "not-mapped", LONG) for where in (SPAN, ONE)),
+    *(Hit(REAL, 48, b"w" * 48, text, HOLDS, ((LONGEST, False), (IN_KASAN, True))) for text in (True, False)),
+    Hit(REAL, 48, b"w\n", True, None, None),
+    Searched(99999, REAL, MOST // 2, MOST, MOST, MOST, LONG, limited=True, interrupted=False),
+    Searched(99999, REAL, MOST // 2, MOST, MOST, MOST, LONG, limited=False, interrupted=True),
     ProcessTable(REAL, 1 << 32),
     LiveEntry(Process(0xFFFFF, 1 << 40, 1 << 63 | 1 << 45, MOST), tuple(range(64))),
     RootsFound(
