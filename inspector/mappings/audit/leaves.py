@@ -146,7 +146,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "changed-unreferenced": lambda each, _: each.kernel & each.any(PTE_C) & ~each.any(PTE_R),
         "aged": lambda each, _: ~each.kernel & each.any(PTE_C) & ~each.any(PTE_R),
         "changed-read-only": lambda each, _: each.any(PTE_C) & ~each.written,
-        "unreferenced": lambda each, _: ~each.any(PTE_R),
+        "unreferenced": lambda each, _: ~each.any(PTE_R | PTE_C),
         "no-rights": lambda each, _: ~each.useful,
     }
 )

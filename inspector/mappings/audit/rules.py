@@ -323,7 +323,7 @@ _ALL: tuple[Rule, ...] = (
     Rule(
         "unreferenced",
         "info",
-        "a page is mapped and not referenced (R)",
+        "a page is mapped, and neither referenced (R) nor changed (C)",
         "it was never used, or its R was cleared to see whether it is",
         f"{PTE}; {PGTABLE_H}",
         default=False,
