@@ -81,7 +81,24 @@ LIBRARIES = (
     Library("zstandard", "snapshots compressed with zstd", (0, 22)),
 )
 
-DEVELOPMENT = ("hypothesis", "mypy", "pytest", "pytest-timeout", "pytest-xdist", "ruff")
+EXTRAS = (
+    Library("pyarrow", "Parquet files: 'export FILE.parquet'", (14,)),
+    Library("duckdb", "SQL over the mappings: 'sql'", (1, 4)),
+)
+"""What some commands need, and the others do without."""
+
+DEVELOPMENT = (
+    "drgn",
+    "duckdb",
+    "hypothesis",
+    "mypy",
+    "pyarrow",
+    "pytest",
+    "pytest-timeout",
+    "pytest-xdist",
+    "ruff",
+    "selenium",
+)
 """What the 'dev' extra brings."""
 
 
@@ -105,6 +122,7 @@ def examine() -> list[Finding]:
     return [
         python(),
         *(library(each) for each in LIBRARIES),
+        *(library(each, needed=False) for each in EXTRAS),
         *(tool(each) for each in TOOLS),
         guest_packages(),
         development(),
@@ -120,16 +138,16 @@ def python() -> Finding:
     return Finding("python", present, version, "the inspector itself", get, needed=True, note=sys.executable)
 
 
-def library(wanted: Library) -> Finding:
+def library(wanted: Library, needed: bool = True) -> Finding:
     """Whether ``wanted`` is installed and new enough; it is not imported."""
     version = library_version(wanted.name)
     least = dotted(wanted.least)
     line = f"{sys.executable} -m pip install '{wanted.name}>={least}'"
     if version is None:
-        return Finding(wanted.name, False, None, wanted.gives, line, needed=True)
+        return Finding(wanted.name, False, None, wanted.gives, line, needed)
     if numbers(version) < wanted.least:
-        return Finding(wanted.name, False, version, wanted.gives, line, needed=True, note=f"older than {least}")
-    return Finding(wanted.name, True, version, wanted.gives, needed=True)
+        return Finding(wanted.name, False, version, wanted.gives, line, needed, note=f"older than {least}")
+    return Finding(wanted.name, True, version, wanted.gives, needed=needed)
 
 
 def library_version(name: str) -> str | None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from inspector import doctor
+from inspector import database, doctor
 from inspector.doctor import Library, Tool
+from inspector.exporting import parquet
 from tests.scripts.fakes import Programs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,6 +46,20 @@ def test_the_tables_are_those_of_the_project_file() -> None:
         re.split("[>=]", line)[0] for line in project["optional-dependencies"]["dev"]
     )
     assert project["requires-python"] == f">={doctor.dotted(doctor.LEAST_PYTHON)}"
+
+
+def test_the_extras_are_those_of_the_project_file_and_the_errors_name_the_same() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    brought = {re.split("[>=]", line)[0] for name in ("parquet", "sql") for line in extras[name]}
+    assert {library.name for library in doctor.EXTRAS} == brought
+    named = [f"{library.name}>={doctor.dotted(library.least)}" for library in doctor.EXTRAS]
+    assert named == [parquet.LEAST, database.LEAST]
+
+
+def test_an_extra_that_is_missing_is_not_needed() -> None:
+    found = doctor.library(Library("no-such-library", "nothing", (1, 2)), needed=False)
+    assert (found.present, found.needed) == (False, False)
+    assert found.get == f"{sys.executable} -m pip install 'no-such-library>=1.2'"
 
 
 def test_a_tool_and_its_version(programs: Programs) -> None:

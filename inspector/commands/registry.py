@@ -31,6 +31,8 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "audit": "audit",
         "rmap": "rmap",
         "search": "search",
+        "export": "export",
+        "sql": "sql",
         "pids": "roots",
         "roots": "roots",
         "regs": "registers",

@@ -9,6 +9,7 @@ import pytest
 from inspector.commands.ageing import Counted, Logged
 from inspector.commands.control import Console, Went
 from inspector.commands.doctor import Examined
+from inspector.commands.export import Exported
 from inspector.commands.maps import AddressSpace, Mapped
 from inspector.commands.memory import Missing, Ram, Shown
 from inspector.commands.notes import Note
@@ -19,10 +20,13 @@ from inspector.commands.rmap import Aliases, Asked, Reached, Titles, Unlike, Unr
 from inspector.commands.roots import LiveEntry, ProcessTable, RootsFound, Word
 from inspector.commands.scope import Odd, Unfinished
 from inspector.commands.search import Hit, Searched
+from inspector.commands.sql import Found, Function, TableShape
 from inspector.commands.tables import Listed, OfTree, Place, Shared, Whole
 from inspector.doctor import Finding
+from inspector.exporting.files import Written
 from inspector.mappings.dirtylog import Slot
 from inspector.mappings.runs import Run
+from inspector.mappings.table import Field, Rows
 from inspector.mappings.tablecost import Cost, LevelCost, Table, TreeCost
 from inspector.mappings.tablepages import Holds, TablePage
 from inspector.mappings.usage import Count
@@ -80,6 +84,10 @@ RESULTS: list[Result] = [
     RootsFound(Roots(True, "not-found", LONG), ()),
     Went(LONG[:60], "stopped", 3, 1023, MOST, MOST),
     Note(LONG),
+    Exported(Written("a-name-of-a-file.parquet", "parquet", 1 << 40, 1 << 50)),
+    TableShape("leaves", LONG[:60], tuple((f"column_{n}", "UBIGINT") for n in range(20))),
+    Function("hex(x)", LONG[:60]),
+    Found(Rows((Field("ea", "address"), Field("reason", "word")), [(MOST, LONG * 2), (None, None)])),
     Examined((Finding("a-rather-long-program-name", False, None, LONG, "get it", needed=True, note=LONG),)),
 ]
 
@@ -107,6 +115,8 @@ def test_names_that_a_guest_chose_cannot_move_the_cursor() -> None:
         Note(evil),
         Odd(0, 4, 0, evil, evil),
         RootsFound(Roots(True, "radix", evil, 1, None, evil, "likely", (Attempt(evil, evil),)), ()),
+        Exported(Written(evil, "csv", 1, 1)),
+        Found(Rows((Field(evil, "word"), Field("b", "word")), [(evil, evil)])),
         Recorded(Summary(evil, 1, 1, 1, 1, 0, 1), 4096, False),
     ]
     for result in results:
