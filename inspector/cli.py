@@ -21,6 +21,7 @@ USAGE = """\
 usage: inspector TARGET [OPTIONS] [COMMAND WORDS…]     one command, or the REPL
        inspector TARGET -c 'COMMAND' … | -f FILE       several commands
        inspector help [COMMAND] | decode [KIND] VALUE… | rmmu | doctor
+       inspector diff FILE FILE
 
 targets:  demo | FILE | gdb:HOST:PORT | gdb:unix:PATH | raw:FILE[@ADDR]…
 options:  --vmlinux FILE  --process-table VALUE  --set REG=VALUE  --cpu N

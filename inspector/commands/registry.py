@@ -12,11 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import MappingProxyType, TracebackType
-from typing import IO, Any, ClassVar, NoReturn, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
 
 from inspector import operands
 from inspector.errors import InspectorError, TargetLost, UsageError
 from inspector.guest import Guest
+
+if TYPE_CHECKING:
+    from inspector.moments import Moment
 
 T = TypeVar("T")
 
@@ -28,6 +31,8 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "dirty": "ageing",
         "age": "ageing",
         "tables": "tables",
+        "mark": "mark",
+        "diff": "diff",
         "audit": "audit",
         "rmap": "rmap",
         "search": "search",
@@ -53,13 +58,13 @@ MODULES: Mapping[str, str] = MappingProxyType(
 )
 """Every command, in the order that 'help' lists them, and the module of this room that holds it."""
 
-WITHOUT_GUEST = frozenset({"decode", "doctor", "help", "rmmu"})
-"""Commands that need no target."""
+WITHOUT_GUEST = frozenset({"decode", "diff", "doctor", "help", "rmmu"})
+"""Commands that need no target before them: they have none, or name their own."""
 
 HELP = ("--help", "-h")
 
 ABBREVIATIONS: Mapping[str, str] = MappingProxyType(
-    {"x": "xlate", "c": "continue", "si": "stepi", "?": "help", "h": "help"}
+    {"x": "xlate", "c": "continue", "si": "stepi", "marks": "mark", "?": "help", "h": "help"}
 )
 
 
@@ -90,6 +95,7 @@ class Session:
 
     A context manager: leaving it closes the guest, whichever it is by then. ``reopen`` opens the target again by the
     options that it was first opened with; None where the session was handed a guest that it did not open.
+    ``marks`` are moments that were kept by name, the latest last; they stay when the target is opened again.
     ``on_wrong_line`` is told of an operand on standard input that is wrong, and of its line's number; where it is None,
     such an operand ends the command. ``stdout`` hands out standard output to a command that writes bytes and no lines;
     None where lines go there, as at a prompt."""
@@ -99,6 +105,7 @@ class Session:
     json: bool = False
     reopen: Callable[[], Guest] | None = None
     on_wrong_line: Callable[[UsageError, int], object] | None = None
+    marks: dict[str, Moment] = field(default_factory=dict)
     stdout: Callable[[], IO[bytes]] | None = None
 
     def __enter__(self) -> Session:

@@ -18,9 +18,11 @@ from inspector.radix.registers import register_format
 from inspector.targets.base import ALIASES, REGISTERS
 from inspector.ui.suggest import MOST, Argument, Grammar, Kind, Option, Vocabulary
 
-BY_METAVAR: Mapping[str, Kind] = MappingProxyType({"FILE": "file", "SECONDS": "nothing"})
+BY_METAVAR: Mapping[str, Kind] = MappingProxyType(
+    {"FILE": "file", "FILE|MARK": "file", "SECONDS": "nothing", "KIND,…": "nothing"}
+)
 BY_NAME: Mapping[tuple[str, str], Kind] = MappingProxyType(
-    {("regs", "name"): "register", ("gdb", "command"): "nothing"}
+    {("regs", "name"): "register", ("gdb", "command"): "nothing", ("mark", "name"): "nothing"}
 )
 """Arguments that are no expressions: by their metavar; by their command and destination."""
 
