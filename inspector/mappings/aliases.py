@@ -69,18 +69,20 @@ def stretches(mapped: Mapped, start: int = 0, end: int = (1 << 64) - 1) -> Stret
     """The real memory that these mappings reach, from ``start`` up to ``end``. It costs a sort of their ends."""
     low, high = np.uint64(max(start, 0)), np.uint64(min(end, (1 << 64) - 1))
     ra = mapped.ra
-    first, last = np.clip(ra, low, high), np.clip(ra + mapped.size, low, high)
-    edges = np.unique(np.concatenate([first, last]))
-    places = np.searchsorted(edges, first), np.searchsorted(edges, last)
+    at = np.concatenate([np.clip(ra, low, high), np.clip(ra + mapped.size, low, high)])
+    order = np.argsort(at)
+    at = at[order]
+    edge = np.ones(len(at), np.bool_)
+    edge[:-1] = at[1:] != at[:-1]
+    edges = at[edge]
     flags = mapped.flags
     writable, executable = LETTERS["w"](flags), LETTERS["x"](flags)
     kinds: list[int] = np.unique(flags & np.uint64(PTE_ATT)).tolist()
 
     def counts(which: Bools | None) -> Counts:
         """How many of those mappings each stretch has."""
-        begins, ends = places if which is None else (places[0][which], places[1][which])
-        steps = np.bincount(begins, minlength=len(edges)) - np.bincount(ends, minlength=len(edges))
-        return np.cumsum(steps)[:-1]
+        steps = np.ones(len(ra), np.int8) if which is None else which.view(np.int8)
+        return np.cumsum(np.concatenate([steps, -steps])[order], dtype=np.int64)[edge][:-1]
 
     return Stretches(
         edges[:-1],
