@@ -116,7 +116,6 @@ def test_hex_and_addr_are_each_other_backwards(value: int) -> None:
         "SET enable_external_access = true",
         "SET autoinstall_known_extensions = true",
         "RESET lock_configuration",
-        "PRAGMA enable_profiling",
         "SELECT * FROM SECRET",
         "SELECT * FROM sys",
     ],

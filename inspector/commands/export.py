@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from inspector.spaces import Spaces
 
 STDOUT = "-"
+CUT = "there are more ranges than fit in memory here: only those that were put together until then are in this"
 ANEW = "there are more leaves than can be kept: they are written as the tables are read, not by their addresses"
 
 
@@ -92,7 +93,7 @@ def _export(session: Session, arguments: Namespace) -> Iterator[Exported | Besid
         found = spaces.gathered()
         mapped, findings = [found.ranges], found.findings
         if found.cut:
-            yield Unfinished("there are more ranges than fit in memory here: those of the lowest addresses are written")
+            yield Unfinished(CUT)
     fields = LEAF_FIELDS if arguments.leaves else FIELDS
     pieces = _pieces(session, spaces, mapped, selection)
     yield written(session, arguments.file, kind, arguments.force, fields, pieces)

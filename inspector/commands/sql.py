@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from inspector.commands.export import Exported, chosen_format, file_arguments, written
+from inspector.commands.export import CUT, Exported, chosen_format, file_arguments, written
 from inspector.commands.notes import Note
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
-from inspector.commands.scope import Beside, beside, looked_at, scope_arguments
+from inspector.commands.scope import Beside, Unfinished, beside, looked_at, scope_arguments
 
 if TYPE_CHECKING:
     from inspector.mappings.table import Field, Rows
@@ -93,7 +93,18 @@ def _sql(session: Session, arguments: Namespace) -> Iterator[Answer]:
             if piece is None:
                 yield Found(Rows(fields, ()))
     if spaces is not None:
+        yield from _wrong(spaces, frozenset(tables))
+
+
+def _wrong(spaces: Spaces, asked: frozenset[str]) -> Iterator[Beside]:
+    """What is wrong with the trees. Ranges are of all leaves even where those are too many to keep."""
+    if asked != {"maps"}:
         yield from beside(spaces)
+        return
+    found = spaces.gathered()
+    if found.cut:
+        yield Unfinished(CUT)
+    yield from beside(spaces, found.findings)
 
 
 def _schema() -> Iterator[TableShape | Function]:

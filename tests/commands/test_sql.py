@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def test_rows_too_wide_for_a_table_are_told_name_by_name() -> None:
 def test_no_rows_no_value_and_what_would_steer_a_terminal() -> None:
     assert shown("sql 'FROM maps WHERE false'") == "no rows"
     assert told("sql 'FROM maps WHERE false'") == []
-    assert shown("sql 'SELECT NULL AS a, true AS b'").splitlines() == ["a        b", "NULL  true"]
+    assert shown("sql 'SELECT CAST(NULL AS BIGINT) AS a, true AS b'").splitlines() == ["   a     b", "NULL  true"]
     assert "\x1b" not in shown("sql \"SELECT chr(27) || '[2J' AS a\"")
     assert shown('sql "SELECT chr(10) AS a"').splitlines()[1] == "\\x0a"
 
@@ -89,6 +90,15 @@ def test_what_is_wrong_with_the_trees_comes_after() -> None:
     assert first.ok
     assert {each["oddity"] for each in objects(odd)} == {"table-not-ram", "cycle", "table-size"}
     assert len(ask("sql 'FROM ram'", broken_target())) == 1
+
+
+def test_maps_alone_tell_of_the_trees_what_their_ranges_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = guest(broken_target())
+    gathered = at.spaces().gathered()
+    monkeypatch.setattr(at.spaces(), "_gathered", replace(gathered, cut=True))
+    _, cut, *odd = told("sql 'SELECT count(*) FROM maps'", at)
+    assert "more ranges than fit" in cut["unfinished"]
+    assert len(odd) == 3
 
 
 def test_an_answer_into_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
