@@ -16,6 +16,7 @@ MODULES = sorted(HOUSE.rglob("*.py"))
 RANKS: Mapping[str, int] = MappingProxyType(
     {
         "errors": 0,
+        "report": 1,  # how a page is packed and put together, of whatever it is given
         "memory.physical": 1,  # what memory is to everyone: ranges, the guard, the clock
         "gdbmi": 2,
         "memory": 3,  # where bytes come from, through gdbmi too

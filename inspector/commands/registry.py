@@ -36,6 +36,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "audit": "audit",
         "rmap": "rmap",
         "search": "search",
+        "report": "report",
         "export": "export",
         "sql": "sql",
         "pids": "roots",

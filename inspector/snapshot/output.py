@@ -70,7 +70,7 @@ def replacing(path: str, force: bool) -> Iterator[Output]:
     """An Output whose file becomes ``path`` when the block ends well and is gone when it does not.
 
     Raises RecordError where ``path`` exists and not ``force``, and for anything the disk refuses."""
-    _refuse_existing(path, force)
+    refuse_existing(path, force)
     folder, name = os.path.split(path)
     packer = packer_for(path)
     beside = os.path.join(folder, f".{name[:200]}.{os.getpid()}-{os.urandom(4).hex()}.part")
@@ -98,7 +98,8 @@ def _failed(path: str, error: OSError | ValueError) -> RecordError:
     return RecordError(f"{path} was not written: {why}; nothing was left behind, so try another place")
 
 
-def _refuse_existing(path: str, force: bool) -> None:
+def refuse_existing(path: str, force: bool) -> None:
+    """Raise RecordError where ``path`` is no name for a file, or there already and not ``force``."""
     if not os.path.basename(path):
         raise RecordError(f"{path!r} is no file name; give one, such as guest.core.gz")
     try:
@@ -120,9 +121,9 @@ def _put_in_place(beside: str, path: str, force: bool) -> None:
             os.link(beside, path)
             return
         except FileExistsError:
-            _refuse_existing(path, force)
+            refuse_existing(path, force)
         except OSError:
-            _refuse_existing(path, force)  # a file system without hard links
+            refuse_existing(path, force)  # a file system without hard links
     os.replace(beside, path)
 
 
