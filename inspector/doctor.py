@@ -28,7 +28,8 @@ CAP_SYS_PTRACE = 19
 @dataclass(frozen=True, slots=True)
 class Tool:
     """A program of the system. ``version`` finds its version in what ``--version`` prints; ``packages``
-    are Debian's; ``suite`` says whether the whole test suite needs it; ``least`` is the oldest that will do."""
+    are Debian's; ``suite`` says whether the whole test suite needs it, ``guests`` whether demo guests
+    do; ``least`` is the oldest that will do."""
 
     program: str
     packages: tuple[str, ...]
@@ -36,6 +37,7 @@ class Tool:
     version: str
     arguments: tuple[str, ...] = ("--version",)
     suite: bool = True
+    guests: bool = True
     least: tuple[int, ...] = ()
 
 
@@ -70,6 +72,23 @@ TOOLS = (
         "programs of one's own for guests to run",
         r"\) (\d+[\d.]*)",
         suite=False,
+        guests=False,
+    ),
+    Tool(
+        "chromium",
+        ("chromium",),
+        "the tests of the page that 'report' writes; any browser shows it",
+        r"Chromium (\d+[\d.]*)",
+        guests=False,
+        least=(111,),
+    ),
+    Tool(
+        "chromedriver",
+        ("chromium-driver",),
+        "what drives chromium in these tests",
+        r"ChromeDriver (\d+[\d.]*)",
+        guests=False,
+        least=(111,),
     ),
 )
 

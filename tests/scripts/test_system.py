@@ -112,3 +112,10 @@ def test_a_package_that_does_not_bring_its_tool(programs: Programs, monkeypatch:
     programs.fake("apt-get", "exit 0")
     with pytest.raises(TargetError, match="does not do"):
         system.ensure([ONE])
+
+
+def test_guests_need_no_browser_and_the_suite_does() -> None:
+    guests = {tool.program for tool in system.guest_tools()}
+    suite = {tool.program for tool in system.suite_tools()}
+    assert guests < suite
+    assert {"chromium", "chromedriver"} <= suite - guests
