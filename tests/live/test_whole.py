@@ -22,6 +22,8 @@ LOOKING = (
     "xlate $nip 0xc00a000080000000 0x10000000 0x4000000000000000",
     "compare $nip",
     "maps --all",
+    "mark before",
+    "diff demo --summary",
     "pids",
     "roots",
     "regs --all --bits",

@@ -31,7 +31,7 @@ class Page:
 def tables(*pages: Page, roots: tuple[int, ...] = (0, 4)) -> Tables:
     trees = tuple(Root(pid, 1, 3 << 62 if pid == 0 else 0) for pid in roots)
 
-    def column(name: str, kind: type) -> np.ndarray:  # type: ignore[type-arg]
+    def column(name: str, kind: type) -> np.ndarray:
         return np.array([getattr(page, name) for page in pages], kind)
 
     nothing = np.zeros(len(pages), np.uint16)

@@ -7,10 +7,13 @@ import json
 import pytest
 
 from inspector.commands.ageing import Counted, Logged
+from inspector.commands.changes import Changed, Compared, Of, State, TableChanged, Tally
 from inspector.commands.control import Console, Went
+from inspector.commands.diff import OfSide
 from inspector.commands.doctor import Examined
 from inspector.commands.export import Exported
 from inspector.commands.maps import AddressSpace, Mapped
+from inspector.commands.mark import Marked
 from inspector.commands.memory import Missing, Ram, Shown
 from inspector.commands.notes import Note
 from inspector.commands.record import Recorded
@@ -31,6 +34,7 @@ from inspector.mappings.tablecost import Cost, LevelCost, Table, TreeCost
 from inspector.mappings.tablepages import Holds, TablePage
 from inspector.mappings.usage import Count
 from inspector.memory.physical import Range
+from inspector.moments import ProcessChange
 from inspector.processes import Process
 from inspector.radix.columns import Root
 from inspector.radix.descriptors import PATE0
@@ -47,6 +51,10 @@ IN_KASAN = Run(0, 0, 0xC00F_BFFF_FFFF_0000, REAL, 12, 3 << 62 | 0x1EF, 1)
 HOLDS = Holds(tuple(TablePage(REAL, 4096, level, 0, 0xFFFFF, MOST - 4095, 99999) for level in range(4)), 0xFFFFF)
 SPAN, ONE = Where(REAL, MOST, False, MOST - REAL, 99999, HOLDS), Where(REAL, REAL + 1, True, 0, 4, HOLDS)
 UNLIKE = (Unlike("attributes", REAL, MOST, ("non-idempotent", "tolerant"), LONGEST, IN_KASAN),) * 3
+KINDS = ("moved", "rights", "attribute", "size", "touched", "software", "reserved")
+LOST = Tally(
+    0, 0xFFFFF, "replaced", dict.fromkeys(KINDS, (1 << 28, MOST)), {("freed", n): (1 << 28, MOST) for n in range(4)}
+)
 
 RESULTS: list[Result] = [
     RegisterFile(0, (RegisterGroup("all", tuple((f"name{n}", MOST) for n in range(7))),), several=True),
@@ -75,6 +83,18 @@ RESULTS: list[Result] = [
     Hit(REAL, 48, b"w\n", True, None, None),
     Searched(99999, REAL, MOST // 2, MOST, MOST, MOST, LONG, limited=True, interrupted=False),
     Searched(99999, REAL, MOST // 2, MOST, MOST, MOST, LONG, limited=False, interrupted=True),
+    Of(0, 0xFFFFF, ProcessChange(0, 0xFFFFF, MOST, MOST - 1)),
+    *(
+        Changed(KINDS, 0, 0xFFFFF, MOST - 0xFFFF, MOST, State(LONGEST, False), after)
+        for after in (State(LONGEST, False), None)
+    ),
+    TableChanged("allocated", 0, 0xFFFFF, MOST, 3, REAL, 65536),
+    Compared(LONG, LONG, (LOST, LOST), chosen=True, exit_code=False),
+    Compared(LONG, LONG, (), chosen=True, exit_code=False),
+    *(OfSide("before", LONG, of) for of in (Odd(0, 0xFFFFF, MOST, "misaligned-base", LONG, 100_000), Note(LONG))),
+    Marked(
+        "a-rather-long-name", "gdb:192.168.100.100:65535", 0.0, 0xFFFFF, 1 << 28, 1 << 23, 1 << 31, True, "made again"
+    ),
     ProcessTable(REAL, 1 << 32),
     LiveEntry(Process(0xFFFFF, 1 << 40, 1 << 63 | 1 << 45, MOST), tuple(range(64))),
     RootsFound(
