@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
@@ -137,6 +139,24 @@ def test_looking_backwards_and_at_one_process_answers_too(world: World, seed: in
         for words in ("maps --pid", "audit --pid", "tables --pid", "dirty --pid"):
             told = asked(f"{words} {pid}", at)
             assert told is not None or spaces is None or pid == pids[0], words
+
+
+@settings(max_examples=25)
+@given(worlds(SWEPT))
+def test_a_picture_of_it_is_drawn_and_every_oddity_is_in_it(world: World) -> None:
+    at = opened(world)
+    spaces = swept(at)
+    with TemporaryDirectory() as folder:
+        page = Path(folder) / "guest.html"
+        found = asked(f"report {page}", at)
+        assert (found is None) == (spaces is None)
+        if spaces is None or found is None:
+            return
+        drawn = page.read_text()
+    trees = {cause for cause in spaces.sweep.findings.counts if not cause.startswith("shared")}
+    assert {each.cause for each in found if isinstance(each, Odd)} == trees
+    for cause in trees:
+        assert f'"{OF_CAUSE[cause]}"' in drawn or (cause == "table-size" and f'"{ROOT_SIZE}"' in drawn), cause
 
 
 def test_the_worlds_have_oddities_of_every_kind_in_them() -> None:
