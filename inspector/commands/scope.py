@@ -186,6 +186,8 @@ def span(session: Session, text: str) -> Span:
         first, found, other = text.partition(separator)
         if not found:
             continue
+        if not (first.strip() and other.strip()):
+            raise UsageError(f"{text!r} lacks one of its ends; write it as ADDR:LEN or ADDR..END")
         start, value = session.value(first), session.value(other)
         end = value if separator == ".." else start + value
         if end <= start:

@@ -237,12 +237,21 @@ class Slab:
 
     def pieces(self) -> Iterator[Columns]:
         """Its leaves by place, about BLOCK_LEAVES entries at a time."""
-        ends = np.cumsum(self.leaves_at if self.dense is None else np.full(len(self.offset), 1 << self.bits))
+        if self.dense is None:
+            # A place may have any number of directories, and there may be any number of places without a leaf.
+            places = np.flatnonzero(self.leaves_at)
+            ends = np.cumsum(self.fill[self.table_at(places)], dtype=np.int64)
+        else:
+            places = np.arange(len(self.offset))
+            ends = (places + 1) << self.bits
         first = 0
-        while first < len(self.offset):
+        while first < len(places):
             done = int(ends[first - 1]) if first else 0
             last = max(int(np.searchsorted(ends, done + BLOCK_LEAVES, side="right")), first + 1)
-            place, index, entry = self._dense_leaves(first, last) if self.dense is not None else self._some(first, last)
+            if self.dense is None:
+                place, index, entry = self._some(places[first:last])
+            else:
+                place, index, entry = self._dense_leaves(first, last)
             if len(entry):
                 offset = self.offset[place] + (index << np.uint64(self.shift))
                 shift: U8 = np.full(len(entry), self.shift, np.uint8)
@@ -259,9 +268,9 @@ class Slab:
         place = ((slot >> self.bits) + first).astype(np.uint32)
         return place, (slot & ((1 << self.bits) - 1)).astype(np.uint64), flat[slot]
 
-    def _some(self, first: int, last: int) -> tuple[U32, U64, U64]:
+    def _some(self, places: Rows) -> tuple[U32, U64, U64]:
         """The same where only valid entries are kept."""
-        place, slot, entry = self._spread(np.arange(first, last))
+        place, slot, entry = self._spread(places)
         leaf = entry >= LEAF
         index = slot[leaf] & ((1 << self.bits) - 1)
         return place[leaf].astype(np.uint32), index.astype(np.uint64), entry[leaf]

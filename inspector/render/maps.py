@@ -30,12 +30,17 @@ def text(result: Answer, style: Style) -> Iterator[str]:
     elif isinstance(result, Sorted):
         yield style("head", runs.MIXED_HEAD)
     else:
-        leaves = ", ".join(f"{count:,} of {compact_size(1 << shift)}" for shift, count in result.leaves)
-        yield from style.wrap(
-            f"{'so far' if result.partial else 'in all'}: {result.ranges:,} ranges of "
-            f"{counted(result.processes, 'PID')}, {short_size(result.size)} mapped by leaves: {leaves}",
-            kind="dim",
-        )
+        yield from style.wrap(_total(result), kind="dim")
+
+
+def _total(result: Total) -> str:
+    leaves = sum(count for _, count in result.leaves)
+    of_sizes = ", ".join(f"{count:,} of {compact_size(1 << shift)}" for shift, count in result.leaves)
+    what, inside = ("leaves", "") if leaves == result.ranges else ("ranges", f" in {leaves:,} leaves")
+    return (
+        f"{'so far' if result.partial else 'in all'}: {result.ranges:,} {what} of {counted(result.processes, 'PID')}, "
+        f"{short_size(result.size)}{inside}: {of_sizes}"
+    )
 
 
 def objects(result: Answer) -> Iterator[dict[str, Any]]:

@@ -11,10 +11,14 @@ import pytest
 import inspector
 from inspector.commands.scope import ODDITIES_TOLD
 from inspector.errors import UsageError
+from inspector.mappings import runs as runs_module
+from inspector.mappings.runs import Run
+from inspector.radix.columns import Limits
 from tests.commands.asking import ask, lines, shown, told
 from tests.fakes import (
     BROKEN_EA,
     BROKEN_PID,
+    DATA,
     IO,
     KERNEL,
     PID,
@@ -32,6 +36,7 @@ from tests.fakes import (
     guest,
     linux_target,
 )
+from tests.radix.trees import Bump, Tree
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 OFFSET = (1 << 62) - 1
@@ -158,6 +163,134 @@ def test_a_limit_is_told() -> None:
         ask("maps --limit -1")
 
 
+@pytest.mark.parametrize("sort", ["ea", "ra", "size"])
+def test_an_order_is_of_all_processes(sort: str) -> None:
+    usual = runs("maps --all")
+    found = runs(f"maps --all --sort {sort}")
+    key = {"ea": lambda _: 0, "ra": lambda each: int(each[4], 16), "size": lambda each: -each[2]}[sort]
+    assert found == sorted(usual, key=key)
+    assert runs(f"maps --all --sort {sort} --limit 5") == found[:5]
+    chosen = f"maps --pid {PID} --rights w --sort {sort} --leaves"
+    assert len(runs(chosen)) == 7
+    assert [each[4] for each in runs(f"{chosen} --limit 3")] == [each[4] for each in runs(chosen)][:3]
+
+
+def test_in_another_order_each_line_names_its_process() -> None:
+    head, *told = shown("maps --all --sort size").splitlines()
+    assert head.split() == ["PID", "EA", "size", "real", "address", "page", "rights"]
+    assert told[0].split() == ["0", f"{KERNEL:#x}", "32M", "0x0", "2M", "r-xp", "RC"]
+    assert {line.split()[0] for line in told} == {"0", f"{PID}"}
+    assert [line.index("0x", 8) for line in told] == [8] * len(told)
+
+
+def test_the_kernels_ranges_stand_in_linuxs_regions() -> None:
+    text = shown("maps").splitlines()
+    marks = [at for at, line in enumerate(text) if line.startswith("---[")]
+    assert [text[at] for at in marks] == ["---[ linear map ]---", "---[ ioremap ]---"]
+    assert text[marks[0] + 1].startswith(f"{KERNEL:#x}")
+    assert text[marks[1] + 1].startswith(f"{IO:#x}")
+    assert "---[" not in shown(f"maps --pid {PID}")
+    assert "---[" not in shown("maps --sort ra")
+    assert {each["region"] for each in told("maps --all")} == {"linear map", "ioremap", "user"}
+
+
+def test_outside_linuxs_regions_there_is_none() -> None:
+    target = linux_target()
+    tree = Tree(target.source.put_word, Bump(56 * MiB))
+    beyond = KERNEL | 0xF_C000_0000_0000
+    for ea in (KERNEL, beyond):
+        tree.map(ea, USER_PAGES_AT | DATA, 21)
+    target.source.put_word(PROCESS_TABLE_AT, tree.descriptor)
+    assert [each["region"] for each in told("maps --pid 0", target)] == ["linear map", None]
+    assert "---[ no region of Linux ]---" in shown("maps --pid 0", target)
+
+
+@pytest.mark.parametrize(
+    ("ea", "found"),
+    [
+        (f"{KERNEL + 0x1234:#x}", KERNEL),
+        (f"{USER_DATA_EA + 0x2_FFFF:#x}", USER_DATA_EA),
+        (f"{USER_DATA_EA + 1:#x}..{USER_DATA_EA + 2:#x}", USER_DATA_EA),
+        (f"{IO:#x}:0xffffffffffffffff", IO),
+        ("$nip", KERNEL),
+    ],
+)
+def test_the_range_that_holds_an_address(ea: str, found: int) -> None:
+    assert runs(f"maps --ea {ea}")[0][1] == f"{found:#x}"
+
+
+def test_a_selection_that_nothing_matches_is_said_with_a_way_on() -> None:
+    for words, says in (
+        ("maps --ea 0", "none of 12 ranges of PID 0 and PID 4 is as was asked; --all looks at every process"),
+        ("maps --all --ea 0 --leaves", "none of 46 leaves of PID 0 and PID 4 is as was asked"),
+        ("maps --pid 0 --rights 'u'", "none of 6 ranges of PID 0 is as was asked; --all looks at every process"),
+        ("maps --ea 0x0010000000000000", "effective addresses are below 2^52 in quadrant 0"),
+        ("maps --ea 0x4000000000000000:0x1000", "effective addresses are below 2^52 in quadrant 0"),
+    ):
+        results = ask(words)
+        assert all(each.ok for each in results)
+        (note,) = told(words)
+        assert says in note["note"]
+        assert len(shown(words).splitlines()) <= 3
+
+
+def test_more_than_a_screenful_is_summed_up_for_a_person() -> None:
+    assert "in all" not in shown("maps --all")
+    last = shown("maps --all --leaves").splitlines()[-1]
+    assert last == "in all: 46 leaves of 2 PIDs, 66192K: 32 of 2M, 10 of 64K, 4 of 4K"
+    with inspector.open_target("demo") as demo:
+        assert (
+            shown("maps --pid 0", demo)
+            .splitlines()[-1]
+            .startswith("in all: 90 ranges of 1 PID, 1.0G in 630 leaves: 513 of 2M, 117 of 64K")
+        )
+    assert all("ea" in each for each in told("maps --all --leaves"))
+
+
+def test_what_is_not_shown_is_never_made_into_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def counted(*values: Any) -> Run:
+        made.append(1)
+        return Run(*values)
+
+    monkeypatch.setattr(runs_module, "Run", counted)
+    for words in ("maps --all --leaves --limit 3", "maps --all --limit 3 --sort size"):
+        made.clear()
+        assert len(runs(words)) == 3
+        assert len(made) == 3
+
+
+# -- too much to keep --------------------------------------------------------------------------------------------------
+
+
+def test_ranges_of_tables_too_large_to_keep_are_told_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = told("maps --all")
+    monkeypatch.setattr("inspector.spaces.affordable", lambda: Limits(leaves=40))
+    assert all(each.ok for each in ask("maps --all"))
+    note, *found = told("maps --all")
+    assert "larger than can be kept" in note["note"]
+    assert found == whole
+
+
+def test_leaves_that_are_left_out_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspector.spaces.affordable", lambda: Limits(leaves=40))
+    note, *found = told("maps --all --leaves")
+    assert "without --leaves all is told" in note["note"]
+    assert len([each for each in found if "ea" in each and "ra" in each]) < 46
+    assert [each["oddity"] for each in found if "oddity" in each] == ["too-large"]
+    assert not all(each.ok for each in ask("maps --all --leaves"))
+
+
+def test_ranges_that_are_left_out_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspector.spaces.affordable", lambda: Limits(leaves=40))
+    monkeypatch.setattr("inspector.spaces._most_ranges", lambda: 1)
+    _, unfinished, *found = told("maps --all")
+    assert "more ranges than can be kept" in unfinished["unfinished"]
+    assert 0 < len(found) < 12
+    assert not all(each.ok for each in ask("maps --all"))
+
+
 def test_oddities_come_after_the_maps_and_are_findings() -> None:
     results = ask(f"maps --pid {BROKEN_PID}", broken_target())
     assert [each.ok for each in results] == [True, True, False, False, False]
@@ -237,6 +370,18 @@ def test_wrong_words_are_told() -> None:
         ("maps --pid 4 --all", "not allowed with"),
         ("maps 4", "4"),
         ("maps --pid nosuch", "neither a number nor a register"),
+        ("maps --region vmaloc", "there are user, linear map, vmalloc"),
+        ("maps --page 8K", "there are 4K, 64K, 2M, 1G, 512G"),
+        ("maps --rights w&", "something is missing; write rights as in"),
+        ("maps --rights z", "'z' is not known"),
+        ("maps --attribute wet", "there are normal, sao"),
+        ("maps --sort colour", "choose from"),
+        ("maps --ea 5..5", "is an empty range; write it as"),
+        ("maps --ea 5:0", "is an empty range; write it as"),
+        ("maps --ea 1..", "lacks one of its ends; write it as"),
+        ("maps --ra :1", "lacks one of its ends; write it as"),
+        ("maps --limit many", "--limit: 'many' is neither"),
+        ("maps --user --privileged", "not allowed with"),
     ):
         with pytest.raises(UsageError, match=says):
             ask(words)

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from inspector.errors import ExpressionError, UsageError
 from inspector.mappings.ranges import coalesce
 from inspector.mappings.rights import parse
-from inspector.mappings.select import ATTRIBUTES, Mapped, Selection, attribute, containing, page_shift
+from inspector.mappings.select import (
+    ATTRIBUTES,
+    Mapped,
+    Selection,
+    attribute,
+    can_be_mapped,
+    containing,
+    covered,
+    page_shift,
+)
+from inspector.memory.physical import RamMap, Range
 from inspector.radix.tree import Leaf
 from tests.mappings.test_ranges import ROOTS, TREES, columns_of
 from tests.mappings.test_run_model import leaf
@@ -93,3 +103,28 @@ def test_names() -> None:
             wrong("8K")
     with pytest.raises(ExpressionError):
         Selection(rights="w&").mask(columns_of([[leaf(0, 0)]]))
+
+
+@given(TREES, st.lists(st.integers(0, 1 << 41), max_size=6, unique=True))
+def test_what_is_covered_is_what_a_ram_map_covers(trees: list[list[Leaf]], bounds: list[int]) -> None:
+    bounds.sort()
+    ram = RamMap(Range(low, high - low) for low, high in zip(bounds[::2], bounds[1::2], strict=False))
+    ranges = coalesce(columns_of(trees))
+    expected = [ram.covers(ra, size) for ra, size in zip(ranges.ra.tolist(), ranges.size.tolist(), strict=True)]
+    assert covered(ranges.ra, ranges.size, ram.spans()).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("span", "reached"),
+    [
+        ((0, 1), True),
+        ((1 << 52, 1 << 62), False),
+        ((1 << 62, 3 << 62), False),
+        ((3 << 62 | 1 << 52, 1 << 64), False),
+        ((0, 1 << 64), True),
+        (((3 << 62) - 1, (3 << 62) + 1), True),
+        ((1 << 64, 1 << 65), False),
+    ],
+)
+def test_what_trees_reach(span: tuple[int, int], reached: bool) -> None:
+    assert can_be_mapped(span) is reached

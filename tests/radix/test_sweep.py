@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise, product
@@ -189,6 +190,17 @@ def test_a_tree_that_multiplies_ends_at_the_limit_and_says_so() -> None:
     assert sum(len(slab.address) for slab in found.slabs) <= 4
 
 
+def test_places_without_a_leaf_cost_no_room_for_what_they_lead_to() -> None:
+    memory, root = everything_shared()
+    found = sweep(Block(memory).read_runs, [root], Limits(tables=1 << 17))
+    tracemalloc.start()
+    try:
+        assert list(found.pieces()) == []
+        assert tracemalloc.get_traced_memory()[1] < 32 * MiB, "their entries together are 512 MiB"
+    finally:
+        tracemalloc.stop()
+
+
 def test_leaves_and_bytes_have_limits_too() -> None:
     memory, tree = grown(MANY)
     roots = [Root(1, tree.descriptor)]
@@ -264,6 +276,35 @@ def test_ctrl_c_within_a_level_keeps_the_tables_read(monkeypatch: pytest.MonkeyP
         found = sweep(read_runs, [Root(1, tree.descriptor), Root(2, tree.descriptor)], keep_partial=True)
         assert len(found.columns()) == found.leaf_count
         assert all(len(slab.fill) == len(slab.address) == len(slab.directories) for slab in found.slabs)
+
+
+def test_progress_is_told_within_a_level_from_none_of_its_tables_to_all() -> None:
+    memory, tree = grown(MANY)
+    told: list[tuple[int, int, int]] = []
+    sweep(Block(memory).read_runs, [Root(1, tree.descriptor)], progress=lambda *each: told.append(each))
+    assert [level for level, done, _ in told if not done] == [3, 2, 1, 0]
+    for level in range(4):
+        done = [(done, tables) for at, done, tables in told if at == level]
+        assert done == sorted(done)
+        assert done[-1][0] == done[-1][1]
+
+
+def test_a_slow_source_is_asked_for_little_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that Ctrl-C loses little, and progress is steady; a quick one is asked for ever more."""
+    memory, tree = grown([(at << 21, 16) for at in range(512)])
+    for short, batches in ((-1.0, [1] * 8), (1e9, [1, 2, 4, 8, 16])):
+        monkeypatch.setattr("inspector.radix.slab.SHORT", short)
+        monkeypatch.setattr("inspector.radix.reading.BATCH_BYTES", 16 * 256)
+        sizes: list[int] = []
+        block = Block(memory)
+
+        def progress(level: int, done: int, _tables: int, sizes: list[int] = sizes) -> None:
+            if level == 0 and done:
+                sizes.append(done - sum(sizes))
+
+        sweep(block.read_runs, [Root(1, tree.descriptor)], progress=progress)
+        assert sizes[: len(batches)] == batches
+        assert sum(sizes) == 512
 
 
 def test_a_lost_target_is_said_and_a_short_answer_is_an_oddity() -> None:
