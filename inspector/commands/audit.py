@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from inspector.mappings.audit.subject import Surroundings
 
 NEVER = "never"
-TOLD = "5"
+MOST_TOLD = "5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,9 @@ def _arguments(parser: Parser) -> None:
     parser.add_argument(
         "--fail-on", choices=[*RANK, NEVER], default="warning", help="exit with 1 if there is any so grave (warning)"
     )
-    parser.add_argument("--limit", metavar="N", default=TOLD, help=f"findings of a rule to tell ({TOLD}); all count")
+    parser.add_argument(
+        "--limit", metavar="N", default=MOST_TOLD, help=f"findings of a rule to tell ({MOST_TOLD}); all count"
+    )
     scope_arguments(parser)
     selection_arguments(parser)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from inspector.commands.audit import Audited, Found, Listed
 from inspector.mappings.audit.finding import Finding
-from inspector.render.style import Style, compact_size, counted, hexadecimal, short_size
+from inspector.render.style import PLAIN, Style, compact_size, counted, hexadecimal, short_size
 
 KINDS = {"error": "bad", "warning": "warn", "info": "dim"}
 
@@ -23,8 +23,14 @@ def text(result: Found | Audited | Listed, style: Style) -> Iterator[str]:
 
 
 def _finding(found: Finding, style: Style) -> Iterator[str]:
-    head = f"{style(KINDS[found.severity], found.severity)} {style('name', found.rule)}"
-    yield f"{head}  {_where(found, style)}".rstrip()
+    plain = f"{found.severity} {found.rule}  {_where(found, PLAIN)}".rstrip()
+    head, where = f"{style(KINDS[found.severity], found.severity)} {style('name', found.rule)}", _where(found, style)
+    if where and len(plain) <= style.width:
+        yield f"{head}  {where}"
+    else:
+        yield head
+        if where:
+            yield f"  {where}"
     yield from style.wrap(found.explanation, "  ")
     if found.entry is not None:
         at = "" if found.entry_address is None else f" at {found.entry_address:#x}"

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from inspector.commands import audit
 from inspector.commands.ageing import Counted, Logged
 from inspector.commands.changes import Changed, Compared, Of, State, TableChanged, Tally
 from inspector.commands.control import Console, Went
@@ -27,6 +28,8 @@ from inspector.commands.sql import Found, Function, TableShape
 from inspector.commands.tables import Listed, OfTree, Place, Shared, Whole
 from inspector.doctor import Finding
 from inspector.exporting.files import Written
+from inspector.mappings.audit import finding
+from inspector.mappings.audit.rules import RULES
 from inspector.mappings.dirtylog import Slot
 from inspector.mappings.runs import Run
 from inspector.mappings.table import Field, Rows
@@ -67,6 +70,16 @@ RESULTS: list[Result] = [
     Mapped(Run(0, 0, MOST - 0xFFFF, REAL, 12, 3 << 62 | 0x1FF, 99999), False),
     Odd(0, 0xFFFFF, MOST, "misaligned-base", LONG, 100_000),
     Unfinished(),
+    audit.Found(
+        finding.Finding(
+            "process-table-outside-ram", "warning", LONG, 0, 0xFFFFF, MOST, REAL, 1 << 51, 99999, MOST, REAL
+        )
+    ),
+    audit.Found(
+        finding.Finding("privileged-in-user-half", "warning", LONG, ea=MOST, page_shift=12, size=1 << 51, more=1 << 30)
+    ),
+    audit.Audited({"error": 1 << 40, "warning": 1 << 40, "info": 1 << 40}, 42, 1 << 20, 1 << 23, 1 << 28, True),
+    *(audit.Listed(rule, whole) for rule in RULES.values() for whole in (False, True)),
     Counted("referenced", tuple(Count(shift, (1 << 28) - 1, 1 << 28) for shift in (12, 16, 21, 30, 39)), 0xFFFFF),
     Logged("referenced", Slot((1 << 64) - (1 << 47), (1 << 47) - (1 << 16)), (1 << 31) - 1, "dirty.bin", 1 << 28),
     Whole(Cost((LevelCost(0, *(9_999_999,) * 7),), (1 << 62) - 1, *(99_999_999,) * 3, {16: MOST}), REAL, 1 << 36, 1),

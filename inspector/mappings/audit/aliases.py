@@ -16,34 +16,42 @@ NO_ROWS: Rows = np.zeros(0, np.intp)
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """What may be executed. ``users`` and ``privileged`` are rows that may be executed, by whom, and not written;
-    ``code`` is where that lies, ``linear`` and ``elsewhere`` are what privileged code may execute at all, by the
-    kernel's linear map and by other ways."""
+    """Rows that may be executed, from ``first`` to ``end`` (real): which of them may be ``written`` too, are
+    ``privileged``, are of the kernel's ``linear`` map."""
 
-    users: Rows
-    privileged: Rows
-    code: Stretches
-    linear: Stretches
-    elsewhere: Stretches
+    rows: Rows
+    first: U64
+    end: U64
+    written: Bools
+    privileged: Bools
+    linear: Bools
+
+    def where(self, which: Bools) -> Stretches:
+        """Where some of them lie."""
+        return Stretches.of(self.first[which], self.end[which])
+
+    @property
+    def users(self) -> Rows:
+        """Executed by user mode, and not written."""
+        return self.rows[~self.written & ~self.privileged]
+
+    @property
+    def privileges(self) -> Rows:
+        """Executed by privileged code, and not written."""
+        return self.rows[~self.written & self.privileged]
 
 
 def executed(columns: Columns) -> Executed:
     """What of these leaves may be executed."""
-    found = [np.flatnonzero(block.executed) + first for first, block in all_blocks(columns)]
-    rows = np.concatenate([NO_ROWS, *found])
-    block = block_of(columns.take(rows))
-    only = ~block.written
-
-    def where(which: Bools) -> Stretches:
-        return Stretches.of(block.ra[which], block.end[which])
-
-    return Executed(
-        rows[only & ~block.privileged],
-        rows[only & block.privileged],
-        where(only),
-        where(block.privileged & block.linear),
-        where(block.privileged & ~block.linear),
-    )
+    none, no = np.zeros(0, np.uint64), np.zeros(0, np.bool_)
+    parts: list[tuple[Rows, U64, U64, Bools, Bools, Bools]] = [(NO_ROWS, none, none, no, no, no)]
+    for at, block in all_blocks(columns):
+        rows = np.flatnonzero(block.executed)
+        if len(rows):
+            bits = (block.written[rows], block.privileged[rows], block.linear[rows])
+            parts.append((rows + at, block.ra[rows], block.end[rows], *bits))
+    columns_of = [np.concatenate(each) for each in zip(*parts, strict=True)]
+    return Executed(*columns_of)
 
 
 def writers(block: Block, code: Stretches) -> Bools:
@@ -84,6 +92,6 @@ def aliases(columns: Columns, found: Executed, by: Rows) -> tuple[list[Aliases],
         if len(hit):
             yield Aliases(hit, by[writes], first, end)
 
-    others = [*pairs(found.users, ~block.linear), *pairs(found.privileged, ~block.linear & block.privileged)]
-    everyone = np.sort(np.concatenate([found.users, found.privileged]))
+    others = [*pairs(found.users, ~block.linear), *pairs(found.privileges, ~block.linear & block.privileged)]
+    everyone = np.sort(np.concatenate([found.users, found.privileges]))
     return others, [*pairs(everyone, block.linear)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 import numpy as np
 
@@ -10,14 +10,14 @@ from inspector.mappings.audit.aliases import NO_ROWS, Executed, aliases, execute
 from inspector.mappings.audit.collect import Collector
 from inspector.mappings.audit.entries import tell_entries, tell_table
 from inspector.mappings.audit.finding import Report
-from inspector.mappings.audit.leaves import CHECKS, NO_STRETCHES, Places, all_blocks
+from inspector.mappings.audit.leaves import BLOCK, CHECKS, NO_STRETCHES, Places, all_blocks
 from inspector.mappings.audit.leftovers import tell_leftovers
 from inspector.mappings.audit.overlaps import name_at, other_tables, stretches_of, tell_overlaps
 from inspector.mappings.audit.rules import RULES, chosen, rule_named
 from inspector.mappings.audit.sharing import tell_sharing
 from inspector.mappings.audit.stretches import Stretches
 from inspector.mappings.audit.subject import NOTHING, Progress, Subject, Surroundings
-from inspector.mappings.audit.telling import Say, tell_aliases, tell_leaves
+from inspector.mappings.audit.telling import Gathered, Say, begins, tell_aliases, tell_leaves
 from inspector.mappings.audit.trees import tell_directories, tell_oddities
 from inspector.mappings.select import Selection
 from inspector.radix.columns import Bools, Columns, Rows
@@ -85,15 +85,20 @@ def _leaves(
     tables = spaces.sweep.tables() if collector.asks(*OF_TABLES) else None
     places = _places(spaces, around, code, NO_STRETCHES if tables is None else stretches_of(tables, others))
     checks = {rule: check for rule, check in CHECKS.items() if collector.asks(rule)}
-    found: dict[str, list[Rows]] = {rule: [] for rule in checks}
+    found = {rule: Gathered(collector.limit) for rule in checks}
     written: list[Rows] = []
-    sought = code.code if code is not None and collector.asks(*ALIASES) else NO_STRETCHES
+    sought = code.where(~code.written) if code is not None and collector.asks(*ALIASES) else NO_STRETCHES
     for first, block in all_blocks(columns):
         progress(first, len(columns))
+        apart: Bools | None = None
         for rule, check in checks.items():
-            rows = np.flatnonzero(check(block, places))
+            hit = check(block, places)
+            if meant is not None:
+                hit = hit & meant[first : first + BLOCK]
+            rows = np.flatnonzero(hit)
             if len(rows):
-                found[rule].append(rows + first)
+                apart = begins(columns, first, BLOCK) if apart is None else apart
+                found[rule].add(rows + first, apart, first)
         if len(sought):
             written.append(np.flatnonzero(writers(block, sought)) + first)
     progress(len(columns), len(columns))
@@ -105,10 +110,10 @@ def _leaves(
                 f"{title}, {name_at(spaces, tables, others, run.ra, run.size)} among them",
                 None,
             )
-    for rule, parts in found.items():
-        tell_leaves(collector, columns, rule, _meant(parts, meant), says.get(rule))
+    for rule, gathered in found.items():
+        tell_leaves(collector, columns, rule, gathered, says.get(rule))
     if code is not None and len(sought):
-        for rule, pairs in zip(ALIASES, aliases(columns, code, _joined(written)), strict=True):
+        for rule, pairs in zip(ALIASES, aliases(columns, code, np.concatenate([NO_ROWS, *written])), strict=True):
             tell_aliases(collector, columns, rule, pairs, meant)
 
 
@@ -118,21 +123,13 @@ def _places(spaces: Subject, around: Surroundings, code: Executed | None, tables
     if code is None:
         return Places(ram, tables=tables)
     known = NO_STRETCHES if around.text is None else Stretches.spans([around.text])
-    if len(known) and code.linear.touched(known.first, known.end).any():
-        text = _both(known, code.elsewhere)
+    linear, elsewhere = (code.where(code.privileged & which) for which in (code.linear, ~code.linear))
+    if len(known) and linear.touched(known.first, known.end).any():
+        text = _both(known, elsewhere)
     else:  # no symbols, or another kernel's: it does not run where they say
-        known, text = NO_STRETCHES, _both(code.linear, code.elsewhere)
+        known, text = NO_STRETCHES, _both(linear, elsewhere)
     return Places(ram, text, known, tables)
 
 
 def _both(one: Stretches, other: Stretches) -> Stretches:
     return Stretches.of(np.concatenate([one.first, other.first]), np.concatenate([one.end, other.end]))
-
-
-def _joined(parts: Iterable[Rows]) -> Rows:
-    return np.concatenate([NO_ROWS, *parts])
-
-
-def _meant(parts: Iterable[Rows], meant: Bools | None) -> Rows:
-    rows = _joined(parts)
-    return rows if meant is None else rows[meant[rows]]

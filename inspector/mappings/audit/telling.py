@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from inspector.mappings.audit.aliases import NO_ROWS, Aliases
 from inspector.mappings.audit.collect import Collector
 from inspector.mappings.audit.finding import Finding
+from inspector.mappings.audit.leaves import BLOCK
 from inspector.mappings.audit.rules import RULES
 from inspector.mappings.ranges import coalesce
 from inspector.mappings.runs import Run, runs_of
@@ -22,11 +24,44 @@ Say = Callable[[Run], tuple[str, Place | None]]
 """What is wrong with these pages, in words that may stand for the rule's title, and where a second mapping is."""
 
 
-def tell_leaves(collector: Collector, columns: Columns, rule: str, rows: Rows, say: Say | None = None) -> None:
-    """The rows that a rule finds, ascending."""
-    if not len(rows):
+@dataclass
+class Gathered:
+    """What a rule finds among leaves, gathered block by block: how many findings it makes, and the rows of as many as
+    are to be told, and one more where there is."""
+
+    most: int | None
+    total: int = 0
+    rows: list[Rows] = field(default_factory=list)
+    last: int = -2
+    """The last row that was found."""
+
+    def add(self, rows: Rows, begins: Bools, first: int) -> None:
+        """The ``rows`` of a block that are found, ascending and at least one. ``begins`` tells of each row of the
+        block, whose first is ``first``, whether it does not go on where the one before ended."""
+        apart = begins[rows - first]
+        apart[1:] |= rows[1:] - rows[:-1] != 1
+        apart[0] |= rows[0] != self.last + 1
+        self.last = int(rows[-1])
+        if self.most is None or self.total <= self.most:
+            self.rows.append(rows)
+        self.total += int(np.count_nonzero(apart))
+
+
+def begins(columns: Columns, first: int, count: int) -> Bools:
+    """Which of ``count`` leaves from row ``first`` on do not go on where the one before ended; the first of them all
+    does not."""
+    before = min(first, 1)
+    ranges = coalesce(columns.take(slice(first - before, first + count)))
+    found = np.zeros(before + min(count, len(columns) - first), np.bool_)
+    found[(np.cumsum(ranges.count) - ranges.count).view(np.int64)] = True
+    return found[before:]
+
+
+def tell_leaves(collector: Collector, columns: Columns, rule: str, gathered: Gathered, say: Say | None = None) -> None:
+    """What a rule finds among leaves."""
+    if not gathered.total:
         return
-    mine = columns.take(rows)
+    mine = columns.take(np.concatenate(gathered.rows))
     ranges = coalesce(mine)
     first = np.cumsum(ranges.count) - ranges.count
 
@@ -35,7 +70,7 @@ def tell_leaves(collector: Collector, columns: Columns, rule: str, rows: Rows, s
             leaf = mine.take(slice(int(first[at]), int(first[at]) + 1))
             yield _finding(rule, run, leaf, say)
 
-    collector.add(rule, len(ranges), findings())
+    collector.add(rule, gathered.total, findings())
 
 
 def _finding(rule: str, run: Run, leaf: Columns, say: Say | None) -> Finding:
@@ -68,6 +103,11 @@ def tell_aliases(collector: Collector, columns: Columns, rule: str, found: list[
     rows = np.unique(np.concatenate([NO_ROWS, *(each.rows for each in found)]))
     if meant is not None:
         rows = rows[meant[rows]]
+    gathered = Gathered(collector.limit)
+    for part in np.split(rows, np.flatnonzero(np.diff(rows // BLOCK)) + 1):
+        if len(part):
+            first = int(part[0]) // BLOCK * BLOCK
+            gathered.add(part, begins(columns, first, BLOCK), first)
 
     def say(run: Run) -> tuple[str, Place | None]:
         title = RULES[rule].title
@@ -79,7 +119,7 @@ def tell_aliases(collector: Collector, columns: Columns, rule: str, found: list[
         by = "" if rule == "wx-alias-linear" else f" that of {whose(pid)}"
         return f"{title},{by} at {ea:#x}", (pid, ea)
 
-    tell_leaves(collector, columns, rule, rows, say)
+    tell_leaves(collector, columns, rule, gathered, say)
 
 
 def place_of(columns: Columns, row: int, ra: int) -> Place:
