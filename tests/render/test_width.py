@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from inspector.commands import audit
@@ -13,7 +14,7 @@ from inspector.commands.control import Console, Went
 from inspector.commands.diff import OfSide
 from inspector.commands.doctor import Examined
 from inspector.commands.export import Exported
-from inspector.commands.maps import AddressSpace, Mapped
+from inspector.commands.maps import AddressSpace, Batch, InRegion, Mapped, Sorted, Total
 from inspector.commands.mark import Marked
 from inspector.commands.memory import Missing, Ram, Shown
 from inspector.commands.notes import Note
@@ -31,6 +32,7 @@ from inspector.exporting.files import Written
 from inspector.mappings.audit import finding
 from inspector.mappings.audit.rules import RULES
 from inspector.mappings.dirtylog import Slot
+from inspector.mappings.ranges import Ranges
 from inspector.mappings.runs import Run
 from inspector.mappings.table import Field, Rows
 from inspector.mappings.tablecost import Cost, LevelCost, Table, TreeCost
@@ -59,6 +61,16 @@ LOST = Tally(
     0, 0xFFFFF, "replaced", dict.fromkeys(KINDS, (1 << 28, MOST)), {("freed", n): (1 << 28, MOST) for n in range(4)}
 )
 
+WIDEST = Ranges(
+    (Root(0xFFFFF, 0, MOST >> 12 << 12),),
+    np.zeros(1, np.uint32),
+    np.zeros(1, np.uint64),
+    np.array([REAL], np.uint64),
+    np.array([39], np.uint8),
+    np.array([3 << 62 | 0x1FF | 0x30], np.uint64),
+    np.array([1023], np.uint64),
+)
+
 RESULTS: list[Result] = [
     RegisterFile(0, (RegisterGroup("all", tuple((f"name{n}", MOST) for n in range(7))),), several=True),
     CpuList((Cpu(1023, True, MOST, MOST, 0xFFFF_FFFF, 4095), Cpu(0, False, None, None, None, None))),
@@ -68,6 +80,10 @@ RESULTS: list[Result] = [
     Ram((Range(0, 1 << 40, "x" * 20), Range(REAL, 4096, "")), (1 << 40) + 4096, ((1 << 39) + 3, 0)),
     AddressSpace(0, 0xFFFFF, MOST),
     Mapped(Run(0, 0, MOST - 0xFFFF, REAL, 12, 3 << 62 | 0x1FF, 99999), False),
+    InRegion("KASAN shadow"),
+    Sorted("size"),
+    Batch(WIDEST, np.zeros(1, np.bool_), mixed=True),
+    Total(1 << 40, 1 << 20, tuple((shift, (1 << 40) + shift) for shift in (39, 30, 21, 16, 12)), partial=True),
     Odd(0, 0xFFFFF, MOST, "misaligned-base", LONG, 100_000),
     Unfinished(),
     audit.Found(
