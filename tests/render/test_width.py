@@ -21,6 +21,7 @@ from inspector.commands.notes import Note
 from inspector.commands.record import Recorded
 from inspector.commands.registers import Cpu, CpuList, RegisterFile, RegisterGroup
 from inspector.commands.registry import Result
+from inspector.commands.report import Reported
 from inspector.commands.rmap import Aliases, Asked, Reached, Titles, Unlike, Unreached, Where
 from inspector.commands.roots import LiveEntry, ProcessTable, RootsFound, Word
 from inspector.commands.scope import Odd, Unfinished
@@ -45,6 +46,7 @@ from inspector.radix.columns import Root
 from inspector.radix.descriptors import PATE0
 from inspector.render import show
 from inspector.render.style import Style, compact_size, counted, safe, short_size
+from inspector.reporting import Written
 from inspector.roots import Attempt, Roots
 from inspector.snapshot.write import Summary
 
@@ -86,6 +88,7 @@ RESULTS: list[Result] = [
     Total(1 << 40, 1 << 20, tuple((shift, (1 << 40) + shift) for shift in (39, 30, 21, 16, 12)), partial=True),
     Odd(0, 0xFFFFF, MOST, "misaligned-base", LONG, 100_000),
     Unfinished(),
+    Reported(Written("a-name.html", 10**12, 10**9, 10**9, 10**6, 10**9), True),
     audit.Found(
         finding.Finding(
             "process-table-outside-ram", "warning", LONG, 0, 0xFFFFF, MOST, REAL, 1 << 51, 99999, MOST, REAL
