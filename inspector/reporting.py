@@ -50,8 +50,8 @@ OWNER_NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What goes into a page: ``facts`` as JSON has them, ``columns`` by name. ``left_out`` counts ranges beyond what was
-    asked for."""
+    """What goes into a page: ``facts`` as JSON has them, ``columns`` by name. ``left_out`` counts ranges beyond what
+    was asked for."""
 
     title: str
     facts: dict[str, Any]
@@ -135,7 +135,7 @@ def contents(
         "rules": 0 if audited is None else len(audited.rules),
         "notes": [text(each) for each in said],
     }
-    return Contents(spaces.name, facts, columns, len(shown), left_out, found)
+    return Contents(text(spaces.name) or "", facts, columns, len(shown), left_out, found)
 
 
 def write(path: str, what: Contents, *, force: bool = False) -> Written:
@@ -270,7 +270,8 @@ def _missing(guest: Guest, spaces: Spaces) -> Iterator[str]:
         runs = RamMap(Range(*run) for run in (*captured, *guest.memory.zeros))
         held = sum(end - start for low, high in spaces.ram.spans() for start, end in runs.within(low, high - low))
         if held < spaces.ram.total:
-            yield f"Recorded: {size_text(held)} of {size_text(spaces.ram.total)} RAM are captured, the rest was not read."
+            total = size_text(spaces.ram.total)
+            yield f"Recorded: {size_text(held)} of {total} RAM are captured; the rest could not be read."
 
 
 def _sentence(words: str) -> str:

@@ -74,7 +74,7 @@ class App {
   /** Look at an address space: the map of it comes into sight. */
   lookAt(tree) {
     this.chooseTree(tree);
-    document.getElementById("space-section").scrollIntoView({ block: "nearest" });
+    document.getElementById("space-section").scrollIntoView({ block: "start" });
   }
 
   // -- what is meant
@@ -153,7 +153,7 @@ class App {
   /** From anywhere to a range in its address space. */
   jump(row, offset) {
     this.select(row, { offset, from: "jump" });
-    document.getElementById("space-section").scrollIntoView({ block: "nearest" });
+    document.getElementById("space-section").scrollIntoView({ block: "start" });
   }
 
   /** From anywhere to a place in RAM, so close that a page can be seen. */
@@ -163,7 +163,7 @@ class App {
       this.ram.window.show(place);
       while (this.ram.window.perRow > 2 ** 22) this.ram.window.zoom(0.5, place);
       this.ram.window.show(place);
-      document.getElementById("ram-section").scrollIntoView({ block: "nearest" });
+      document.getElementById("ram-section").scrollIntoView({ block: "start" });
     }
     this.selectPlace(ra);
   }

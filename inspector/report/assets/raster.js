@@ -27,7 +27,8 @@ function drawCells(context, cells, across, rows, left, height, gap, palette) {
         const cell = line[x];
         if (!cell) continue;
         let other = false;
-        if (pattern[cell]) {
+        // What is too narrow for its pattern has the first colour alone, so that it is not taken for paper.
+        if (pattern[cell] && line[x - 1] === cell && line[x + 1] === cell) {
           if (pattern[cell] === "stripes") other = (x + y) % period < period / 3;
           else if (pattern[cell] === "bars") other = x % period < period / 3;
           else other = x % dot < scale && y % dot < scale;
