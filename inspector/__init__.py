@@ -15,12 +15,17 @@ from typing import Any
 
 _PUBLIC = {
     "Guest": "inspector.guest",
+    "Moment": "inspector.moments",
+    "Selection": "inspector.mappings.select",
+    "Spaces": "inspector.spaces",
     "Process": "inspector.processes",
     "InspectorError": "inspector.errors",
     "MemoryReadError": "inspector.errors",
     "TargetError": "inspector.errors",
     "UsageError": "inspector.errors",
     "Translation": "inspector.radix.translation",
+    "audit": "inspector.mappings.audit.run",
+    "difference": "inspector.moments",
     "open_target": "inspector.opening",
     "record": "inspector.recording",
 }
@@ -29,10 +34,15 @@ __all__ = [
     "Guest",
     "InspectorError",
     "MemoryReadError",
+    "Moment",
     "Process",
+    "Selection",
+    "Spaces",
     "TargetError",
     "Translation",
     "UsageError",
+    "audit",
+    "difference",
     "open_target",
     "record",
 ]

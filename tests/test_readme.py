@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,12 @@ def test_a_transcript_is_what_is_printed(command: str, output: str, capsys: pyte
 
 def test_there_are_transcripts() -> None:
     assert len(list(transcripts())) >= 3
+
+
+def test_its_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = re.findall(r"^In Python:\n\n((?:    .*\n|\n)+)", README, re.MULTILINE)
+    exec(textwrap.dedent(block).replace("gdb:localhost:1234", "demo"), {})
+    assert capsys.readouterr().out.startswith("0 21 r-x (Step(")
 
 
 def test_every_path_it_names_is_there() -> None:
