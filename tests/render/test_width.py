@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from inspector import reporting
 from inspector.commands import audit
 from inspector.commands.ageing import Counted, Logged
 from inspector.commands.changes import Changed, Compared, Of, State, TableChanged, Tally
@@ -46,7 +47,6 @@ from inspector.radix.columns import Root
 from inspector.radix.descriptors import PATE0
 from inspector.render import show
 from inspector.render.style import Style, compact_size, counted, safe, short_size
-from inspector.reporting import Written
 from inspector.roots import Attempt, Roots
 from inspector.snapshot.write import Summary
 
@@ -88,7 +88,7 @@ RESULTS: list[Result] = [
     Total(1 << 40, 1 << 20, tuple((shift, (1 << 40) + shift) for shift in (39, 30, 21, 16, 12)), partial=True),
     Odd(0, 0xFFFFF, MOST, "misaligned-base", LONG, 100_000),
     Unfinished(),
-    Reported(Written("a-name.html", 10**12, 10**9, 10**9, 10**6, 10**9), True),
+    Reported(reporting.Written("a-name.html", 10**12, 10**9, 10**9, 10**6, 10**9), True),
     audit.Found(
         finding.Finding(
             "process-table-outside-ram", "warning", LONG, 0, 0xFFFFF, MOST, REAL, 1 << 51, 99999, MOST, REAL
