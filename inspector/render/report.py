@@ -12,9 +12,10 @@ from inspector.render.style import Style, counted, safe
 def text(result: Reported, style: Style) -> Iterator[str]:
     """Lines for a person."""
     done = result.written
+    yield f"{style('good', safe(done.path))}: {done.file_size} bytes"
     yield (
-        f"{style('good', safe(done.path))}: {done.file_size} bytes; {counted(done.ranges, 'range')} "
-        f"of {counted(done.processes, 'PID')}, {counted(done.findings, 'finding')}"
+        f"  {counted(done.ranges, 'range')} of {counted(done.processes, 'PID')}, "
+        f"{counted(done.findings, 'finding')} of the audit"
     )
     if result.changing:
         yield style("warn", "  the guest was running: its tables may have changed meanwhile")
