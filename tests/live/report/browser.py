@@ -177,4 +177,4 @@ def browser(folder: Path) -> Iterator[Page]:
                 os.kill(process, signal.SIGKILL)
 
 
-__all__ = ["By", "Keys", "Page", "browser"]
+__all__ = ["Keys", "Page", "browser"]
