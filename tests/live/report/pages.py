@@ -51,13 +51,14 @@ def point(page: Page, name: str, place: int) -> tuple[float, float]:
     return x, y
 
 
-def rights_colour(page: Page, label: str) -> tuple[int, ...]:
-    """The first colour of a legend's swatch."""
+def colour_of(page: Page, legend: str, label: str) -> tuple[int, ...]:
+    """The first colour of a swatch of the legend of this map."""
     found = page.run(
-        "const swatch = Array.from(document.querySelectorAll('#space-legend .swatch')).find((each) =>"
-        " each.innerText.startsWith(arguments[0]));"
+        "const swatch = Array.from(document.querySelectorAll(arguments[0])).find((each) =>"
+        " each.innerText.startsWith(arguments[1]));"
         "const canvas = swatch.querySelector('canvas');"
         "return Array.from(canvas.getContext('2d').getImageData(10, 5, 8, 1).data)",
+        f"#{legend}-legend .swatch",
         label,
     )
     pixels = [tuple(found[at : at + 3]) for at in range(0, len(found), 4)]

@@ -22,6 +22,8 @@ CHOSEN: list[tuple[dict[str, str], Selection]] = [
     ({"ea": "0x10000fff:2"}, Selection(ea=[(0x1000_0FFF, 0x1000_1001)])),
     ({"ea": "0x1000_0000..0x10050000, 0xc008000000000000:1G"},
      Selection(ea=[(0x1000_0000, 0x1005_0000), (0xC008_0000_0000_0000, 0xC008_0000_4000_0000)])),
+    ({"ea": "0x1003ffff"}, Selection(ea=[(0x1003_FFFF, 0x1004_0000)])),
+    ({"ea": "0x10050000"}, Selection(ea=[(0x1005_0000, 0x1005_0001)])),
     ({"ea": "0xffffffffffffffff"}, Selection(ea=[((1 << 64) - 1, 1 << 64)])),
     ({"ra": "0..16M"}, Selection(ra=[(0, 16 * MiB)])),
     ({"ra": "0x3000001"}, Selection(ra=[(0x300_0001, 0x300_0002)])),

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fakes import KERNEL, PID, PROCESS_TABLE_AT, USER_DATA_EA, USER_PAGES_AT, MiB
 from tests.live.report.browser import Keys, Page
-from tests.live.report.pages import WX_EA, WX_PID, Shown, choose_pid, point, rights_colour
+from tests.live.report.pages import WX_EA, WX_PID, WX_RA, Shown, choose_pid, colour_of, point
 
 pytestmark = pytest.mark.live
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.live
 def test_rights_are_seen_and_the_filter_dims_the_rest(opened: Page, small: Shown) -> None:
     opened.open(small.path)
     choose_pid(opened, WX_PID, small)
-    colours = {name: rights_colour(opened, name) for name in ("rw-", "rwx")}
+    colours = {name: colour_of(opened, "space", name) for name in ("rw-", "rwx")}
     plain, written_and_executed = WX_EA + 0x3_8000, WX_EA + 0x5_8000
 
     def near(place: int) -> set[tuple[int, int, int]]:
@@ -29,20 +29,37 @@ def test_rights_are_seen_and_the_filter_dims_the_rest(opened: Page, small: Shown
     assert colours["rwx"] in near(written_and_executed)
 
 
+def test_owners_are_seen_and_the_filter_dims_what_others_own(opened: Page, small: Shown) -> None:
+    opened.open(small.path)
+
+    def at(ra: int) -> tuple[int, int, int]:
+        x, y = point(opened, "ram", ra)
+        return opened.pixel("#ram", x, y - 3)
+
+    places = {f"PID {WX_PID}": WX_RA + 0x3_8000, "linear map only": 8 * MiB}
+    for label, ra in places.items():
+        assert at(ra) == colour_of(opened, "ram", label)
+    opened.run("report.filter({ pid: arguments[0] })", str(WX_PID))
+    assert at(places[f"PID {WX_PID}"]) == colour_of(opened, "ram", f"PID {WX_PID}")
+    assert at(places["linear map only"]) != colour_of(opened, "ram", "linear map only")
+    opened.run("report.filter({ pid: '4' })")
+    assert at(places[f"PID {WX_PID}"]) != colour_of(opened, "ram", f"PID {WX_PID}")
+
+
 def test_colours_may_tell_page_sizes_instead(opened: Page, small: Shown) -> None:
     opened.open(small.path)
     opened.run("report.select(0)")
     opened.keys("body", Keys.ESCAPE)
     place = point(opened, "space", 7 * MiB // 2)
     before = opened.pixel("#space", place[0], place[1] - 3)
-    assert before == rights_colour(opened, "r-x")
+    assert before == colour_of(opened, "space", "r-x")
     opened.run(
         "const chooser = document.getElementById('scheme'); chooser.value = 'page';"
         "chooser.dispatchEvent(new Event('change'))"
     )
     assert opened.text("#space-legend").split() == ["4K", "64K", "2M", "1G", "512G"]
     after = opened.pixel("#space", place[0], place[1] - 3)
-    assert after == rights_colour(opened, "2M")
+    assert after == colour_of(opened, "space", "2M")
     assert after != before
 
 
