@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from inspector.guest import CHANGING, Guest
 from inspector.linux.regions import REGIONS, region_named
 from inspector.memory.physical import RamMap, Range
-from inspector.radix.bits import ATT_NAMES, PTCR_PATB, PTCR_PATS, table_bytes
+from inspector.radix.bits import ATT_NAMES, PTCR_PATB, PTCR_PATS, RPDB_MASK, table_bytes
 from inspector.radix.fields import size_text
 from inspector.radix.registers import register_format
 from inspector.snapshot.jsonsafe import plain, text
-from inspector.spaces import KERNEL_PID, Spaces, base_of
+from inspector.spaces import KERNEL_PID, Spaces
 from inspector.targets.base import CORE, FAULT, GENERAL, MMU
 
 if TYPE_CHECKING:
@@ -113,17 +113,7 @@ def contents(
         "process_table": [hex(spaces.table[0]), spaces.table[1]],
         "ram": [[hex(start), hex(end)] for start, end in spaces.ram.spans()],
         "ram_names": [[hex(each.start), hex(each.end), text(each.name)] for each in spaces.ram],
-        "processes": [
-            {
-                "pid": each.pid,
-                "base": hex(base_of(each.pid)),
-                "address": hex(each.address),
-                "entry": hex(each.entry),
-                "root": hex(each.root),
-            }
-            for each in spaces.processes
-        ],
-        "kernel": any(each.pid == KERNEL_PID for each in spaces.processes),
+        "processes": list(_trees(spaces)),
         "regions": [[each.name, hex(each.start), hex(each.end)] for each in REGIONS],
         "attributes": list(ATT_NAMES.values()),
         "owners": list(OWNER_NAMES),
@@ -150,6 +140,21 @@ def write(path: str, what: Contents, *, force: bool = False) -> Written:
         output.write(page(f"{what.title}: page tables", {**what.facts, "columns": places}, packed))
         size = output.finish()
     return Written(path, size, what.ranges, what.left_out, len(what.facts["processes"]), what.findings)
+
+
+def _trees(spaces: Spaces) -> Iterator[dict[str, Any]]:
+    """Every tree: whose it is (``pid`` None: the partition's), and the entry that leads to it."""
+    addresses = {each.pid: each.address for each in spaces.processes}
+    for root in spaces.roots:
+        address = None if root.pid is None else addresses.get(root.pid)
+        yield {
+            "pid": root.pid,
+            "lpid": root.lpid,
+            "base": hex(root.base),
+            "address": None if address is None else hex(address),
+            "entry": hex(root.descriptor),
+            "root": hex(root.descriptor & RPDB_MASK),
+        }
 
 
 def _owners(guest: Guest, spaces: Spaces, ranges: Ranges) -> Owners:
@@ -263,7 +268,7 @@ def _missing(guest: Guest, spaces: Spaces) -> Iterator[str]:
         )
     for absent in spaces.absent:
         yield _sentence(absent.reason)
-    if all(each.pid != KERNEL_PID for each in spaces.processes):
+    if all(each.pid != KERNEL_PID for each in spaces.roots):
         yield "The kernel's tree (PID 0) was not asked for: what only the kernel maps is shown as not mapped."
     captured = guest.memory.captured
     if captured is not None:

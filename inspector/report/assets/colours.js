@@ -76,11 +76,11 @@ function schemesOf(data) {
 /** Owners of RAM as classes, weaker claims first, processes taking turns with six colours. */
 function ownerClasses(data) {
   const name = data.facts.owners;
-  const several = data.pids.filter((pid) => pid !== 0);
+  const several = data.names.filter((_, tree) => data.pids[tree] !== 0);
   const own = PROCESSES.map((colour, turn) => {
     const mine = several.filter((_, at) => at % PROCESSES.length === turn);
-    const listed = mine.slice(0, 3).join(", ") + (mine.length > 3 ? ", …" : "");
-    return { label: `PID ${listed}`, colour, pids: mine };
+    const listed = mine.slice(0, 3).join(", ") + (mine.length > 3 ? ", \u2026" : "");
+    return { label: listed, colour, names: mine };
   });
   const before = [0, 1, 2].map((kind) => ({ label: name[kind], ...OWNERS[kind] }));
   const after = [4, 5, 6].map((kind) => ({ label: name[kind], ...OWNERS[kind] }));
@@ -134,11 +134,11 @@ function showLegend(root, classes, background) {
   const ratio = Math.max(devicePixelRatio || 1, 1);
   const palette = paletteOf(classes, background);
   const items = classes.map((each, at) => {
-    if (each.pids && !each.pids.length) return null;
+    if (each.names && !each.names.length) return null;
     const canvas = element("canvas", { width: 24 * ratio, height: 13 * ratio, "aria-hidden": "true" });
     const cells = new Uint8Array(canvas.width).fill(MEANT | (at + 1));
     drawCells(canvas.getContext("2d"), cells, canvas.width, 1, 0, canvas.height, 0, palette);
-    const title = each.pids ? `PID ${each.pids.slice(0, 40).join(", ")}` : "";
+    const title = each.names ? each.names.slice(0, 40).join(", ") : "";
     return element("span", { class: "swatch", title }, canvas, each.label);
   });
   root.replaceChildren(...items.filter(Boolean));

@@ -31,8 +31,9 @@ function withDerived(facts, column) {
   const rows = column.offset.length;
   const bases = facts.processes.map((each) => Number(BigInt(each.base)));
   const pids = facts.processes.map((each) => each.pid);
+  const names = facts.processes.map(({ pid, lpid }) => (pid === null ? `LPID ${lpid}` : `PID ${pid}`));
   const data = {
-    facts, rows, bases, pids,
+    facts, rows, bases, pids, names,
     root: column.root, offset: column.offset, ra: column.ra, count: column.count,
     shift: column.shift, flags: column.flags, inRam: column.in_ram,
     owner: {
@@ -55,7 +56,8 @@ function withDerived(facts, column) {
       region = data.regions.findIndex((each) => ea >= each.start && ea < each.end);
       if (region < 0) region = data.regions.length;
     }
-    data.region[row] = region;
+    // Guest real addresses are in no region of Linux's.
+    data.region[row] = pids[data.root[row]] === null ? data.regions.length : region;
   }
   perTree.forEach((count, tree) => { data.first[tree + 1] = data.first[tree] + count; });
   return data;

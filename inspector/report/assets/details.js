@@ -33,7 +33,7 @@ class Details {
       ["pages", pagesText(data, row)],
       ["rights", `${flags.shown}, ${flags.attribute}`],
       ["flags", flags.raw + (flags.unknown ? `, unknown bits ${flags.unknown}` : "")],
-      ["PID", pid === 0 ? "0, the kernel" : String(pid)],
+      ["of", data.names[tree] + (pid === 0 ? ", the kernel" : "")],
       ["region", regionOf(data, row) || "none of Linux's"],
     ];
     const inRam = this.app.ramSource.placeOf(ra) >= 0;
@@ -76,7 +76,7 @@ class Details {
       const button = element("button", { type: "button", class: "link", textContent: hex16(data.bases[data.root[row]] + page) });
       button.dataset.row = String(row);
       button.addEventListener("click", () => this.app.jump(row, page));
-      return element("li", {}, button, ` PID ${data.pids[data.root[row]]}, ${flags.shown}, ${regionOf(data, row)}`);
+      return element("li", {}, button, ` ${data.names[data.root[row]]}, ${flags.shown}, ${regionOf(data, row)}`);
     });
     if (rows.length > items.length) items.push(element("li", { textContent: counted(rows.length - items.length, "more") }));
     const close = this.button("\u00d7", () => this.app.selectNothing());

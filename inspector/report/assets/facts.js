@@ -118,7 +118,7 @@ function showAbout(root, app) {
     const { data } = app;
     let bytes = 0;
     for (let row = data.first[tree]; row < data.first[tree + 1]; row++) bytes += data.size[row];
-    const button = element("button", { type: "button", class: "link", textContent: String(each.pid) });
+    const button = element("button", { type: "button", class: "link", textContent: data.names[tree] });
     button.addEventListener("click", () => app.lookAt(tree));
     const ranges = (data.first[tree + 1] - data.first[tree]).toLocaleString("en");
     return rowOfCells([button, ranges, sizeText(bytes), toRa(app, each.address), each.entry, toRa(app, each.root)]);
@@ -126,7 +126,7 @@ function showAbout(root, app) {
   root.replaceChildren(
     list,
     element("h3", { textContent: "Processes" }),
-    tableOf(["PID", "ranges", "mapped", "process-table entry at", "entry", "root table"], processes),
+    tableOf(["of", "ranges", "mapped", "entry at", "entry", "root table"], processes),
     element("h3", { textContent: "RAM" }),
     tableOf(["from", "up to", "size", "name"], ram),
   );

@@ -101,8 +101,7 @@ class Lanes {
         context.fillRect(0, y, this.canvas.width, Math.round(LANE * ratio));
       }
       context.fillStyle = styled("--ink");
-      const pid = app.data.pids[tree];
-      context.fillText(pid === 0 ? "0 kernel" : `PID ${pid}`, 6 * ratio, y + LANE / 2 * ratio);
+      context.fillText(app.data.pids[tree] === 0 ? "0 kernel" : app.data.names[tree], 6 * ratio, y + LANE / 2 * ratio);
       const places = this.placed(tree, across / ratio);
       const cells = this.cells(tree, places, across, ratio);
       drawCells(pen, cells, across, 1, 0, scratch.height, 0, palette);
@@ -175,13 +174,13 @@ class Lanes {
   tip({ tree, place, offset }) {
     const { data } = this.app;
     const rows = data.first[tree + 1] - data.first[tree];
-    if (!place) return [`PID ${data.pids[tree]}: ${counted(rows, "range")}`];
+    if (!place) return [`${data.names[tree]}: ${counted(rows, "range")}`];
     const base = data.bases[tree];
     const row = rowAt(data, tree, offset);
     const region = data.regions.find((each) => base + place.start >= each.start && base + place.start < each.end);
     const where = `${hex(base + place.start)} \u2013 ${hex(base + place.end)}`;
     const what = `${sizeText(place.end - place.start)}, ${counted(place.rows, "range")}${region ? `, ${region.name}` : ""}`;
-    return [`PID ${data.pids[tree]}`, where, what, ...(row < 0 ? [] : tipOf(data, row, offset).slice(0, 2))];
+    return [data.names[tree], where, what, ...(row < 0 ? [] : tipOf(data, row, offset).slice(0, 2))];
   }
 
   click(event) {

@@ -23,7 +23,7 @@ class App {
     this.process = of("process");
     this.chooser = of("scheme");
     this.process.replaceChildren(...data.pids.map((each, tree) =>
-      element("option", { value: String(tree), textContent: each === 0 ? "PID 0 (kernel)" : `PID ${each}` })));
+      element("option", { value: String(tree), textContent: data.names[tree] + (each === 0 ? " (kernel)" : "") })));
     this.process.addEventListener("change", () => this.chooseTree(Number(this.process.value)));
     this.chooser.replaceChildren(...Object.entries(this.schemes).map(([value, { name }]) =>
       element("option", { value, textContent: name })));

@@ -113,7 +113,7 @@ class RamSource {
     const { data } = this.app;
     if (stretch < 0) return data.facts.owners[0];
     const kind = data.owner.kind[stretch];
-    return kind === 3 ? `PID ${data.pids[data.owner.root[stretch]]}` : data.facts.owners[kind];
+    return kind === 3 ? data.names[data.owner.root[stretch]] : data.facts.owners[kind];
   }
 
   tip(place) {

@@ -90,7 +90,7 @@ function tipOf(data, row, offset) {
   const outside = data.inRam[row] ? "" : ", not RAM";
   return [
     `${hex(data.bases[data.root[row]] + start)} \u2192 ${hex(ra)}`,
-    `PID ${data.pids[data.root[row]]}, ${flags.shown}${attribute}${outside}`,
+    `${data.names[data.root[row]]}, ${flags.shown}${attribute}${outside}`,
     `in a range of ${sizeText(data.size[row])}, ${pagesText(data, row)}`,
     regionOf(data, row),
   ].filter(Boolean);

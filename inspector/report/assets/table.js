@@ -12,7 +12,7 @@ function byWords(words, of) {
 }
 
 const COLUMNS = [
-  { name: "PID", show: (data, row) => data.pids[data.root[row]], key: () => byNumber((data, row) => data.pids[data.root[row]]) },
+  { name: "PID", show: (data, row) => data.pids[data.root[row]] ?? data.names[data.root[row]], key: () => byNumber((data, row) => data.root[row]) },
   { name: "EA", show: (data, row) => hex16(eaOf(data, row)), key: () => byNumber(eaOf) },
   { name: "size", show: (data, row) => sizeText(data.size[row]), key: () => byNumber((data, row) => data.size[row]) },
   { name: "real address", show: (data, row) => hex(data.ra[row]), key: () => byNumber((data, row) => data.ra[row]) },

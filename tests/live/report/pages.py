@@ -30,7 +30,7 @@ class Shown:
 def written(path: Path, at: Guest, **options: Any) -> Shown:
     spaces = at.spaces()
     write(str(path), contents(at, spaces, audit(spaces), **options), force=True)
-    return Shown(path, spaces.ranges, [each.pid for each in spaces.processes])
+    return Shown(path, spaces.ranges, [root.pid for root in spaces.roots if root.pid is not None])
 
 
 def small_guest() -> Guest:

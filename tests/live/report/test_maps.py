@@ -102,7 +102,7 @@ def test_a_place_leads_to_its_memory_and_back(opened: Page, small: Shown) -> Non
     opened.at("#space", *point(opened, "space", USER_DATA_EA + 0x8000))
     details = opened.text("#details")
     ra = USER_PAGES_AT + 0x1_0000
-    for words in (f"{USER_DATA_EA:#018x}", f"{ra:#x}", "rw-", f"PID\n{PID}", "user", "3×64K", "Mapped there too: 1"):  # noqa: RUF001
+    for words in (f"{USER_DATA_EA:#018x}", f"{ra:#x}", "rw-", f"of\nPID {PID}", "user", "3×64K", "Mapped there too: 1"):  # noqa: RUF001
         assert words in details
     row = opened.report("selected()")
     assert small.ranges.ea[row] == USER_DATA_EA
