@@ -72,8 +72,10 @@ class Details {
     const items = rows.slice(0, SHOWN_MAPPERS).map((row) => {
       const offset = data.offset[row] + (ra - data.ra[row]);
       const page = pageStart(data, row, offset);
+      // The very address that reaches this place, which need not be a page's: more than a double holds.
+      const reaching = hex16(BigInt(data.bases[data.root[row]]) + BigInt(offset));
       const flags = data.facts.flags[data.flags[row]];
-      const button = element("button", { type: "button", class: "link", textContent: hex16(data.bases[data.root[row]] + page) });
+      const button = element("button", { type: "button", class: "link", textContent: reaching });
       button.dataset.row = String(row);
       button.addEventListener("click", () => this.app.jump(row, page));
       return element("li", {}, button, ` ${data.names[data.root[row]]}, ${flags.shown}, ${regionOf(data, row)}`);

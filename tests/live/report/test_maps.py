@@ -114,6 +114,7 @@ def test_a_place_leads_to_its_memory_and_back(opened: Page, small: Shown) -> Non
     assert "Mapped by 2 ranges" in opened.text("#details")
     assert f"owner\nPID {PID}" in opened.text("#details")
     # The kernel's linear map has it too: there one gets from the list.
+    assert opened.find("#details .mappers button").text == f"{KERNEL + ra:#018x}"
     opened.run("document.querySelector('#details .mappers button').click()")
     assert opened.report("pid()") == 0
     assert small.ranges.ea[opened.report("selected()")] <= KERNEL + ra
