@@ -276,7 +276,7 @@ def _missing(guest: Guest, spaces: Spaces) -> Iterator[str]:
         held = sum(end - start for low, high in spaces.ram.spans() for start, end in runs.within(low, high - low))
         if held < spaces.ram.total:
             total = size_text(spaces.ram.total)
-            yield f"Recorded: {size_text(held)} of {total} RAM are captured; the rest could not be read."
+            yield f"Recorded: {size_text(held)} of {total} RAM are in it; the rest was not captured."
 
 
 def _sentence(words: str) -> str:
