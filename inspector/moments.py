@@ -13,7 +13,7 @@ from inspector.mappings.difference import Changes, Spans, compare
 from inspector.mappings.table_changes import REACH, TableChanges, compare_tables
 from inspector.radix.columns import Findings, Root, Tables
 from inspector.radix.sweep import Sweep
-from inspector.spaces import TOO_LARGE, Spaces, base_of
+from inspector.spaces import TOO_LARGE, Spaces
 
 if TYPE_CHECKING:
     from inspector.mappings.ranges import Ranges
@@ -62,7 +62,7 @@ class Moment:
         """Bytes of memory that it takes, about."""
         arrays: list[Any] = [getattr(of, each.name) for of in (self.ranges, self.tables) for each in fields(of)]
         kept = sum(each.nbytes for each in arrays if isinstance(each, np.ndarray))
-        return kept + BYTES_AN_ODDITY * (len(self.findings.told) + len(self.spaces.processes))
+        return kept + BYTES_AN_ODDITY * (len(self.findings.told) + len(self.spaces.trees))
 
     def only(self, pids: Collection[int]) -> Moment:
         """The same of the processes with these radix PIDs."""
@@ -87,7 +87,7 @@ class Moment:
             self,
             spaces=replace(
                 self.spaces,
-                processes=tuple(self.spaces.processes[each] for each in kept),
+                trees=tuple(self.spaces.trees[each] for each in kept),
                 sweep=Sweep(roots, [], of(self.spaces.sweep.findings), self.spaces.interrupted),
             ),
             ranges=replace(ranges, roots=roots, root=number[ranges.root]),
@@ -158,15 +158,16 @@ def _processes(before: Moment, after: Moment) -> Iterator[ProcessChange]:
         if pair[0] == pair[1]:
             continue
         lacking = before if pair[0] is None else after if pair[1] is None else None
-        yield ProcessChange(lpid, pid, *pair, lacking is not None and _may_have(lacking, pid))
+        yield ProcessChange(lpid, pid, *pair, lacking is not None and _may_have(lacking, lpid, pid))
 
 
-def _may_have(moment: Moment, pid: int | None) -> bool:
-    """Whether a process that is not among those of ``moment`` may have been there: its entry could not be read."""
+def _may_have(moment: Moment, lpid: int, pid: int | None) -> bool:
+    """Whether a tree that is not among those of ``moment`` may have been there: its entry could not be read."""
     spaces = moment.spaces
-    if spaces.missed.first is not None:
+    if spaces.missed.first is not None and pid is not None:
         return True
-    return any(each.pid == pid and each.cause.startswith("table-") for each in spaces.absent)
+    unread = {(each.lpid, each.pid) for each in spaces.absent if each.cause.startswith("table-")}
+    return (lpid, pid) in unread
 
 
 def _unseen(moment: Moment, other: Moment, findings: Findings) -> Spans:
@@ -175,9 +176,9 @@ def _unseen(moment: Moment, other: Moment, findings: Findings) -> Spans:
     there = {(each.lpid, each.pid) for each in roots}
     spans: list[tuple[int, int, int]] = []
     for each in other.roots:
-        if (each.lpid, each.pid) not in there and each.pid is not None and _may_have(moment, each.pid):
+        if (each.lpid, each.pid) not in there and _may_have(moment, each.lpid, each.pid):
             spans.append((len(roots), 0, WHOLE_TREE))
-            roots.append(Root(each.pid, 0, base_of(each.pid), each.lpid))
+            roots.append(replace(each, descriptor=0))
     if findings.counts[TOO_LARGE] or any(_partly_told(findings, cause) for cause in NOT_READ):
         spans += [(number, 0, WHOLE_TREE) for number in range(len(moment.roots))]
     else:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from inspector.errors import MemoryReadError, UsageError
 from inspector.processes import Missed, Process
-from inspector.radix.bits import ENTRY_BYTES, QUADRANT_SHIFT
+from inspector.radix.bits import ENTRY_BYTES, KERNEL_PID
 from inspector.radix.columns import Columns, Findings, Limits, Root
 from inspector.radix.sweep import Sweep, stream, sweep
+from inspector.trees import Tree
 
 if TYPE_CHECKING:
     from inspector.guest import Guest
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from inspector.memory.physical import RamMap
     from inspector.roots import Progress
 
-KERNEL_PID = 0
+__all__ = ["KERNEL_PID", "Absent", "Spaces", "asked", "process_of", "spaces_of", "swept"]
 READING = "reading the tables"
 COST_FROM = (20, 4, 1, 0)
 """How much of a hundred a tree's last level, and each above it, begins at: nearly all tables are of the last."""
@@ -39,16 +40,18 @@ SHARE = 2
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """A PID that was asked for and has no tree to look at. ``cause`` is a slug, ``reason`` its sentence."""
+    """A process or (``pid`` None) a partition that was asked for and has no tree to look at. ``cause`` is a slug,
+    ``reason`` its sentence."""
 
-    pid: int
+    lpid: int
+    pid: int | None
     cause: str
     reason: str
 
 
 @dataclass
 class Spaces:
-    """The trees of ``processes``, swept together: the tree of row i among ``sweep.roots`` is that of process i.
+    """``trees``, of processes or of partitions, swept together: row i among ``sweep.roots`` is that of tree i.
 
     ``missed`` is what of the process table could not be read where all processes were asked for, ``absent`` are those
     that were asked for and are not there. ``table`` is the process table's (real address, size in bytes). ``changing``
@@ -58,7 +61,7 @@ class Spaces:
     them; None once the guest has run. ``progress`` is told how far long work is."""
 
     name: str
-    processes: tuple[Process, ...]
+    trees: tuple[Tree, ...]
     sweep: Sweep
     ram: RamMap
     table: tuple[int, int]
@@ -80,9 +83,16 @@ class Spaces:
         """Whether Ctrl-C ended the sweep early: there is more than this."""
         return self.sweep.interrupted
 
+    @cached_property
+    def processes(self) -> tuple[Process, ...]:
+        """The live entries of process tables among those that the trees hang on."""
+        return tuple(
+            Process(each.pid, each.address, each.entry, each.second) for each in self.trees if each.pid is not None
+        )
+
     @property
     def roots(self) -> tuple[Root, ...]:
-        """The trees."""
+        """The trees as they were swept."""
         return self.sweep.roots
 
     @cached_property
@@ -131,16 +141,6 @@ class Spaces:
         return Index.build(self.columns)
 
 
-def effective(pid: int, offset: int) -> int:
-    """The EA by which a process reaches ``offset`` of its tree: PID 0's is the kernel's, in quadrant 3."""
-    return base_of(pid) | offset
-
-
-def base_of(pid: int) -> int:
-    """What is added to offsets in the tree of this PID to make effective addresses."""
-    return 3 << QUADRANT_SHIFT if pid == KERNEL_PID else 0
-
-
 def process_of(guest: Guest, pid: int) -> Process | None:
     """The live entry of ``pid``, or None where it is empty. Raises UsageError for a PID beyond the table, and
     MemoryReadError where the entry cannot be read."""
@@ -152,9 +152,29 @@ def process_of(guest: Guest, pid: int) -> Process | None:
     return Process(pid, address, first, second) if first or second else None
 
 
-def root_of(process: Process) -> Root:
-    """Its tree, as a sweep takes it."""
-    return Root(process.pid, process.entry, base_of(process.pid))
+def no_process(pid: int) -> Absent:
+    """That the entry of ``pid`` is empty."""
+    reason = f"the process-table entry of PID {pid} is empty: no address space has this PID; try 'pids'"
+    return Absent(0, pid, "no-process", reason)
+
+
+def asked(guest: Guest, pids: Collection[int]) -> tuple[tuple[Tree, ...], tuple[Absent, ...]]:
+    """The trees of the processes with these radix PIDs, in this order and each once, and those that are not there.
+
+    Raises UsageError for a PID beyond the process table."""
+    there: list[Tree] = []
+    absent: list[Absent] = []
+    for pid in dict.fromkeys(pids):
+        try:
+            process = process_of(guest, pid)
+        except MemoryReadError as error:
+            absent.append(Absent(0, pid, f"table-{error.slug}", f"its process-table entry: {error}"))
+            continue
+        if process is None:
+            absent.append(no_process(pid))
+        else:
+            there.append(Tree.of(process))
+    return tuple(there), tuple(absent)
 
 
 def swept(guest: Guest, pids: Collection[int] | None = None, *, keep_partial: bool = False) -> Spaces:
@@ -163,13 +183,26 @@ def swept(guest: Guest, pids: Collection[int] | None = None, *, keep_partial: bo
     With ``keep_partial`` Ctrl-C gives what there is so far. Raises UsageError where no process table is known and for a
     PID beyond it, TargetError where the target is lost; a table or an entry that cannot be read is in the answer."""
     missed = Missed()
-    absent: tuple[Absent, ...] = ()
-    if pids is None:
-        processes = tuple(guest.processes(missed))
+    if pids is not None:
+        trees, absent = asked(guest, pids)
     else:
-        processes, absent = _asked(guest, pids)
+        trees, absent = tuple(Tree.of(each) for each in guest.processes(missed)), ()
+    return spaces_of(guest, trees, missed, absent, keep_partial=keep_partial)
+
+
+def spaces_of(
+    guest: Guest,
+    trees: tuple[Tree, ...],
+    missed: Missed | None = None,
+    absent: tuple[Absent, ...] = (),
+    *,
+    keep_partial: bool = False,
+) -> Spaces:
+    """These trees, whose tables lie in the guest's memory, swept now: what they are asked of and what is lacking, as
+    :class:`Spaces` has it. With ``keep_partial`` Ctrl-C gives what there is so far. Raises UsageError where no process
+    table is known, TargetError where the target is lost."""
     memory, epoch = guest.memory, guest.target.clock.epoch
-    roots = [root_of(each) for each in processes]
+    roots = [each.to_sweep() for each in trees]
 
     def tell(level: int, done: int, tables: int) -> None:
         before, after = COST_FROM[level], (COST_FROM[level - 1] if level else 100)
@@ -195,34 +228,16 @@ def swept(guest: Guest, pids: Collection[int] | None = None, *, keep_partial: bo
     guest.progress(READING, 1, 1)
     return Spaces(
         guest.target.name,
-        processes,
+        trees,
         found,
         memory.ram,
         guest.process_table(),
-        missed,
+        missed or Missed(),
         absent,
         memory.changing,
         again,
         guest.progress,
     )
-
-
-def _asked(guest: Guest, pids: Collection[int]) -> tuple[tuple[Process, ...], tuple[Absent, ...]]:
-    """The processes of these PIDs, in this order and each once, and those that are not there."""
-    there: list[Process] = []
-    absent: list[Absent] = []
-    for pid in dict.fromkeys(pids):
-        try:
-            process = process_of(guest, pid)
-        except MemoryReadError as error:
-            absent.append(Absent(pid, f"table-{error.slug}", f"its process-table entry: {error}"))
-            continue
-        if process is None:
-            reason = f"the process-table entry of PID {pid} is empty: no address space has this PID; try 'pids'"
-            absent.append(Absent(pid, "no-process", reason))
-        else:
-            there.append(process)
-    return tuple(there), tuple(absent)
 
 
 def affordable() -> Limits:

@@ -13,7 +13,7 @@ from inspector.guest import Guest
 from inspector.linux.regions import REGIONS
 from inspector.mappings.table import FIELDS, LEAF_FIELDS, Batch, Column, Field, numbers_of, tabulate, words_of
 from inspector.radix.columns import NO_PID
-from inspector.spaces import Spaces, effective
+from inspector.spaces import Spaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +118,13 @@ def _pids(spaces: Spaces) -> Batch:
 
 def _findings(spaces: Spaces) -> Batch:
     found = spaces.sweep.oddities
-    pids = [spaces.processes[each.root].pid for each in found]
+    roots = [spaces.roots[each.root] for each in found]
     values = (
         [each.cause for each in found],
         [each.reason for each in found],
-        [spaces.roots[each.root].lpid for each in found],
-        pids,
-        [effective(pid, each.offset) for pid, each in zip(pids, found, strict=True)],
+        [root.lpid for root in roots],
+        [root.pid for root in roots],
+        [root.base | each.offset for root, each in zip(roots, found, strict=True)],
         [each.level for each in found],
         [each.entry for each in found],
         [each.address for each in found],

@@ -61,7 +61,7 @@ def _against(
     peer: Drgn, name: str, what: str, spaces: Spaces, leaves: Columns, besides: dict[str, float], at: int = 0
 ) -> Figure:
     """Ours and drgn's on the same addresses, turn by turn."""
-    root, base = spaces.processes[at].root, spaces.roots[at].base
+    root, base = spaces.trees[at].root, spaces.roots[at].base
     eas = _random(leaves)
     asked = (eas[:SOME] | np.uint64(base)).tolist()
     answers = Translator(spaces.sweep, at).translate(eas)

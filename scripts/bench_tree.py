@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from inspector.errors import Unreadable
 from inspector.memory import elf
 from inspector.memory.physical import PhysicalMemory, RamMap, Range
-from inspector.processes import Process
 from inspector.radix.columns import Root
 from inspector.radix.sweep import Sweep, sweep
 from inspector.spaces import Spaces
+from inspector.trees import Tree
 
 PAGE = 1 << 16
 LEAD = PAGE
@@ -79,8 +79,8 @@ class Synthetic:
 
     def spaces(self, found: Sweep) -> Spaces:
         """What commands are handed, of a sweep of it."""
-        process = Process(PID, 0, self.roots[0].descriptor, 0)
-        return Spaces("a synthetic tree", (process,), found, self.memory.ram, (0, PAGE))
+        tree = Tree(0, PID, 0, self.roots[0].descriptor)
+        return Spaces("a synthetic tree", (tree,), found, self.memory.ram, (0, PAGE))
 
 
 class _Room:

@@ -52,12 +52,12 @@ def drgn_agrees(peer: Drgn, spaces: Spaces, rng: Random) -> Counter[str]:
     Raises AssertionError with the address where they differ."""
     columns = spaces.columns
     seen: Counter[str] = Counter()
-    for at, (process, root) in enumerate(zip(spaces.processes, spaces.roots, strict=True)):
+    for at, (tree, root) in enumerate(zip(spaces.trees, spaces.roots, strict=True)):
         eas = worth_asking(columns.take(columns.root == at), root.base, rng)
         answers = translate_many(spaces.sweep, at, eas)
         for row, ea in enumerate(eas):
             mapped = answers.status[row] == Status.OK
             ours = int(answers.ra[row]) if mapped else None
-            assert peer.follow(process.root, ea) == ours, f"{ea:#x} of PID {root.pid}"
+            assert peer.follow(tree.root, ea) == ours, f"{ea:#x} of PID {root.pid}"
             seen["mapped" if mapped else "nowhere"] += 1
     return seen

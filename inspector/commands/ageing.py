@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from inspector.mappings.dirtylog import PageLog, Slot
     from inspector.mappings.ranges import Ranges
     from inspector.mappings.usage import Count
+    from inspector.radix.columns import Root
     from inspector.spaces import Spaces
 
 STDOUT = "-"
@@ -54,12 +55,12 @@ AGE = Question(PTE_R, "referenced", "idle")
 
 @dataclass(frozen=True, slots=True)
 class Counted(Answered):
-    """How many pages are ``word``, by page size; of the process ``pid``, or of all that are looked at (None)."""
+    """How many pages are ``word``, by page size; of one tree, or of all that are looked at (None)."""
 
     topic: ClassVar[str] = "ageing"
     word: str
     counts: tuple[Count, ...]
-    pid: int | None = None
+    of: Root | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def _told(
     word = question.word(arguments.lacking)
     if arguments.by is not None:
         for tree, found in counts_by_tree(ranges, meant).items():
-            yield Counted(word, found, spaces.processes[tree].pid)
+            yield Counted(word, found, spaces.roots[tree])
     yield Counted(word, counts(ranges, meant))
 
 
@@ -136,10 +137,10 @@ def _runs(spaces: Spaces, ranges: Ranges, limit: int | None) -> Iterator[Answer]
 
     spans = spaces.ram.spans()
     shown = ranges if limit is None else ranges.take(slice(limit))
-    bounds = np.searchsorted(shown.root, np.arange(len(spaces.processes) + 1)).tolist()
-    for process, first, last in zip(spaces.processes, bounds, bounds[1:], strict=False):
+    bounds = np.searchsorted(shown.root, np.arange(len(spaces.trees) + 1)).tolist()
+    for tree, first, last in zip(spaces.trees, bounds, bounds[1:], strict=False):
         if first < last:
-            yield AddressSpace(0, process.pid, process.entry)
+            yield AddressSpace(tree)
         for at in range(first, last, AT_A_TIME):
             part = shown.take(slice(at, min(at + AT_A_TIME, last)))
             yield Batch(part, covered(part.ra, part.size, spans))

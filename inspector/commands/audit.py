@@ -11,9 +11,9 @@ from inspector.commands.notes import Note
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
 from inspector.commands.scope import (
     Beside,
-    Odd,
     count,
     looked_at,
+    not_there,
     scope_arguments,
     selection_arguments,
     selection_of,
@@ -23,7 +23,6 @@ from inspector.guest import Guest
 from inspector.mappings.audit.finding import RANK, Finding, Severity
 from inspector.mappings.audit.rules import RULES, Rule, chosen, rule_named
 from inspector.radix.bits import PTCR_PATB, PTCR_PATS, REAL_MODE_MASK, table_bytes
-from inspector.spaces import effective
 
 if TYPE_CHECKING:
     from inspector.mappings.audit.subject import Surroundings
@@ -92,8 +91,7 @@ def _audit(session: Session, arguments: Namespace) -> Iterator[Answer]:
     around = surroundings(guest)
     report = audit(spaces, rules, around=around, selection=selection, limit=limit, progress=progress)
     yield from (Found(finding) for finding in report)
-    for absent in spaces.absent:
-        yield Odd(0, absent.pid, effective(absent.pid, 0), absent.cause, absent.reason)
+    yield from map(not_there, spaces.absent)
     if len(report.rules) < len(rules):
         left = len(rules) - len(report.rules)
         yield Note(f"{left} of the rules are about tables, and are not asked where mappings are chosen")

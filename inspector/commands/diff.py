@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, ClassVar
 from inspector.commands.changes import Answer, Which, asked_for, told
 from inspector.commands.notes import Note
 from inspector.commands.registry import Command, Example, Parser, Session
-from inspector.commands.scope import Beside, Odd, count, looked_at, scope_arguments, selection_arguments
+from inspector.commands.scope import Beside, Odd, count, looked_at, not_there, scope_arguments, selection_arguments
 from inspector.errors import UsageError
-from inspector.spaces import effective
+from inspector.trees import base_of
 
 if TYPE_CHECKING:
     from inspector.moments import Moment
@@ -184,21 +184,17 @@ def _beside(session: Session, arguments: Namespace, before: Moment, after: Momen
     from inspector.commands.roots import unlisted
     from inspector.commands.scope import oddities
 
-    there = {each.pid for moment in (before, after) for each in moment.spaces.processes}
+    there = {each.pid for moment in (before, after) for each in moment.spaces.trees}
     unreadable = {each.pid for moment in (before, after) for each in moment.spaces.absent if each.cause != "no-process"}
     for pid in dict.fromkeys(session.value(text) for text in arguments.pid or ()):
         if pid not in there | unreadable:
             reason = f"the process-table entry of PID {pid} is empty on both sides: no address space has this PID"
-            yield Odd(0, pid, effective(pid, 0), "no-process", reason)
+            yield Odd(0, pid, base_of(pid), "no-process", reason)
     sides: list[list[Beside]] = []
     for moment in (before, after):
         spaces = moment.spaces
-        odd = [
-            Odd(0, each.pid, effective(each.pid, 0), each.cause, each.reason)
-            for each in spaces.absent
-            if each.cause != "no-process"
-        ]
-        sides.append([*odd, *oddities(spaces, findings=moment.findings), *unlisted(spaces.missed)])
+        odd = [not_there(each) for each in spaces.absent if each.cause != "no-process"]
+        sides.append([*odd, *oddities(spaces, moment.findings), *unlisted(spaces.missed)])
     both = set(sides[0]) & set(sides[1])
     for side, moment, said in zip(("before", "after"), (before, after), sides, strict=True):
         for each in said:

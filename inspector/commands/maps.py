@@ -20,7 +20,9 @@ from inspector.commands.scope import (
     selection_of,
 )
 from inspector.mappings.order import ORDERS, first_rows
-from inspector.spaces import KERNEL_PID, Spaces
+from inspector.radix.bits import KERNEL_PID
+from inspector.spaces import Spaces
+from inspector.trees import Tree
 
 if TYPE_CHECKING:
     from inspector.mappings.ranges import Ranges
@@ -40,12 +42,10 @@ LEAVES_CUT = "these tables are larger than can be kept here, and leaves are left
 
 @dataclass(frozen=True, slots=True)
 class AddressSpace(Answered):
-    """The tree that the next answers are of. ``entry`` is its process-table entry."""
+    """The tree that the next answers are of."""
 
     topic: ClassVar[str] = "maps"
-    lpid: int
-    pid: int
-    entry: int
+    tree: Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ def _maps(session: Session, arguments: Namespace) -> Iterator[Answer]:
         yield from _blocks(spaces, shown, 0, len(shown), mixed=True)
     if len(mapped) > A_SCREENFUL:
         yield _total(mapped, partial)
-    if not len(mapped) and spaces.processes:
+    if not len(mapped) and spaces.trees:
         yield Note(_nothing(spaces, arguments, selection, looked_through, what))
     elif len(shown) < len(mapped):
         yield Note(f"{len(shown)} of {_counted(len(mapped), what)} told here; --limit N tells more")
@@ -149,12 +149,12 @@ def _by_process(spaces: Spaces, shown: Ranges | Columns, empty_too: bool) -> Ite
 
     from inspector.linux.regions import by_region
 
-    bounds = np.searchsorted(shown.root, np.arange(len(spaces.processes) + 1)).tolist()
-    for number, process in enumerate(spaces.processes):
+    bounds = np.searchsorted(shown.root, np.arange(len(spaces.trees) + 1)).tolist()
+    for number, tree in enumerate(spaces.trees):
         first, end = bounds[number], bounds[number + 1]
         if first < end or empty_too:
-            yield AddressSpace(0, process.pid, process.entry)
-        if process.pid != KERNEL_PID:
+            yield AddressSpace(tree)
+        if tree.pid != KERNEL_PID:
             yield from _blocks(spaces, shown, first, end)
             continue
         for region, begin, stop in by_region(shown.take(slice(first, end)).ea):
@@ -193,8 +193,8 @@ def _nothing(spaces: Spaces, arguments: Namespace, selection: Selection, looked_
     """Why nothing is told, and a way on."""
     from inspector.mappings.select import can_be_mapped
 
-    pids = [process.pid for process in spaces.processes]
-    named = " and ".join(f"PID {pid}" for pid in pids) if len(pids) <= 2 else f"{len(pids)} processes"
+    trees = spaces.trees
+    named = " and ".join(tree.name for tree in trees) if len(trees) <= 2 else f"{len(trees)} processes"
     if not looked_through:
         return f"no mapping was found: {named}"
     if selection.ea and not any(can_be_mapped(span) for span in selection.ea):

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 REAL_BITS = PTE_RPN.bit_length()
 """Bits of the longest real address that an entry can lead to."""
+NAMED = 4
+"""Trees that are named one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +205,7 @@ def _why(spaces: Spaces, where: Where, hidden: int) -> str:
         it = "it" if where.single else "some of it"
         have = "1 mapping reaches" if hidden == 1 else f"{hidden:,} mappings reach"
         return f"{have} {it}, and none is as was asked"
-    pids = [process.pid for process in spaces.processes]
-    named = _any_of(pids) if len(pids) <= 4 else f"none of {len(pids):,} processes, the kernel's among them,"
+    named = _any_of([tree.name for tree in spaces.trees])
     if where.start >> REAL_BITS:
         return (
             f"real addresses have at most {REAL_BITS} bits, and this has more: it is rather an effective address, and "
@@ -215,10 +216,12 @@ def _why(spaces: Spaces, where: Where, hidden: int) -> str:
     return f"{named} maps {it}; it is {kind}"
 
 
-def _any_of(pids: Sequence[int]) -> str:
-    if len(pids) < 2:
-        return f"PID {pids[0]} has nothing that" if pids else "no process that was looked at"
-    return f"none of PIDs {', '.join(map(str, pids[:-1]))} and {pids[-1]}"
+def _any_of(names: Sequence[str]) -> str:
+    if len(names) < 2:
+        return f"{names[0]} has nothing that" if names else "no process that was looked at"
+    if len(names) > NAMED:
+        return f"none of {len(names):,} processes"
+    return f"none of {', '.join(names[:-1])} and {names[-1]}"
 
 
 def _rmap_arguments(parser: Parser) -> None:

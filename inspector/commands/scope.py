@@ -12,7 +12,9 @@ from inspector.commands.notes import Note, if_changing
 from inspector.commands.registry import Parser, Session
 from inspector.commands.roots import RootsFound, Unlisted, current_pids, unlisted
 from inspector.errors import UsageError
-from inspector.spaces import KERNEL_PID, Spaces, effective
+from inspector.radix.bits import KERNEL_PID
+from inspector.spaces import Absent, Spaces
+from inspector.trees import base_of
 
 if TYPE_CHECKING:
     from inspector.mappings.select import Selection, Span
@@ -28,11 +30,12 @@ SEPARATORS = ("..", ":")
 
 @dataclass(frozen=True, slots=True)
 class Odd:
-    """Where a tree is not as it should be. ``more`` counts others of the same cause that are not told."""
+    """Where a tree is not as it should be: that of ``pid``, or (None) the partition-scoped one of ``lpid``. ``more``
+    counts others of the same cause that are not told."""
 
     topic: ClassVar[str] = "scope"
     lpid: int
-    pid: int
+    pid: int | None
     ea: int
     cause: str
     reason: str
@@ -101,33 +104,35 @@ def looked_at(session: Session, arguments: Namespace, which: Which = "all") -> G
     return spaces
 
 
-def oddities(
-    spaces: Spaces, pid: int | None = None, most: int = ODDITIES_TOLD, findings: Findings | None = None
-) -> Iterator[Odd]:
-    """What is wrong with the trees (that of ``pid``), ``most`` of a cause and tree one by one. Sharing of tables is
-    none: 'tables' and 'audit' tell of it. ``findings`` are the sweep's where no others are given."""
+def oddities(spaces: Spaces, findings: Findings | None = None, most: int = ODDITIES_TOLD) -> Iterator[Odd]:
+    """What is wrong with the trees, ``most`` of a cause and tree one by one. Sharing of tables is none: 'tables' and
+    'audit' tell of it. ``findings`` are the sweep's where no others are given."""
     findings = findings or spaces.sweep.findings
     each_told = Counter(odd.cause for odd in findings.told)
     beyond = {cause: findings.counts[cause] - told for cause, told in each_told.items()}
     of_cause: dict[tuple[int, str], list[SweepOddity]] = {}
     for odd in sorted(findings.told, key=lambda odd: (odd.root, odd.offset)):
-        if not odd.cause.startswith("shared") and pid in (None, spaces.processes[odd.root].pid):
+        if not odd.cause.startswith("shared"):
             of_cause.setdefault((odd.root, odd.cause), []).append(odd)
     told = {id(odd) for odds in of_cause.values() for odd in odds[:most]}
     last = {id(odds[:most][-1]): len(odds) - most for odds in of_cause.values() if len(odds) > most}
     for odd in sorted((odd for odds in of_cause.values() for odd in odds), key=lambda odd: (odd.root, odd.offset)):
         if id(odd) in told:
-            owner = spaces.processes[odd.root].pid
+            root = spaces.roots[odd.root]
             # Those that were not kept one by one are not known by tree: they are told with the first tree's.
             more = last.get(id(odd), 0) + (beyond.pop(odd.cause, 0) if id(odd) in last else 0)
-            yield Odd(0, owner, effective(owner, odd.offset), odd.cause, odd.reason, more)
+            yield Odd(root.lpid, root.pid, root.base | odd.offset, odd.cause, odd.reason, more)
+
+
+def not_there(absent: Absent) -> Odd:
+    """That what was asked for has no tree."""
+    return Odd(absent.lpid, absent.pid, base_of(absent.pid), absent.cause, absent.reason)
 
 
 def beside(spaces: Spaces, findings: Findings | None = None) -> Iterator[Beside]:
     """All that should be known after the answers: PIDs that are not there, oddities, and what could not be listed."""
-    for absent in spaces.absent:
-        yield Odd(0, absent.pid, effective(absent.pid, 0), absent.cause, absent.reason)
-    yield from oddities(spaces, findings=findings)
+    yield from map(not_there, spaces.absent)
+    yield from oddities(spaces, findings)
     yield from unlisted(spaces.missed)
 
 

@@ -19,6 +19,7 @@ from inspector.commands.scope import (
     beside,
     count,
     looked_at,
+    not_there,
     selection_arguments,
     selection_of,
     span,
@@ -26,7 +27,7 @@ from inspector.commands.scope import (
 from inspector.errors import MemoryReadError, UsageError
 from inspector.guest import Guest
 from inspector.radix.bits import MSR_LE
-from inspector.spaces import Spaces, effective
+from inspector.spaces import Spaces
 
 if TYPE_CHECKING:
     from inspector.mappings.runs import Run
@@ -247,14 +248,11 @@ def _spaces(session: Session, arguments: Namespace, selection: Selection) -> Gen
 
 
 def _absent(guest: Guest, spaces: Spaces, pids: Sequence[int]) -> Iterator[Odd]:
-    """The PIDs that were asked for and are not there. Raises UsageError for one beyond the process table."""
-    from inspector.spaces import process_of
+    """The PIDs that were asked for and have no tree. Raises UsageError for one beyond the process table."""
+    from inspector.spaces import asked
 
-    there = {process.pid for process in spaces.processes}
-    for pid in pids:
-        if pid not in there and process_of(guest, pid) is None:
-            reason = f"the process-table entry of PID {pid} is empty: no address space has this PID; try 'pids'"
-            yield Odd(0, pid, effective(pid, 0), "no-process", reason)
+    there = {tree.pid for tree in spaces.trees}
+    yield from map(not_there, asked(guest, [pid for pid in pids if pid not in there])[1])
 
 
 def _mapped(spaces: Spaces, selection: Selection) -> Spans:

@@ -47,6 +47,8 @@ ENTRY_BYTES = 16
 
 # Effective addresses
 QUADRANT_SHIFT = 62
+KERNEL_PID = 0
+"""Quadrant 3 is translated by the tree of this PID, whatever PIDR holds (ISA 3.0B book III, 5.7.5.1)."""
 EA_VALID_MASK = 0xC00F_FFFF_FFFF_FFFF
 """Quadrant and the 52 bits below it; any other bit set is a segment interrupt (QEMU R_EADDR_VALID_MASK)."""
 EA_MASK = 0x3FFF_FFFF_FFFF_FFFF

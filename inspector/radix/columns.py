@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.radix.bits import PTE_RPN
+from inspector.radix.oddities import tree_name
 
 U64 = NDArray[np.uint64]
 U32 = NDArray[np.uint32]
@@ -39,6 +40,11 @@ class Root:
     descriptor: int
     base: int = 0
     lpid: int = 0
+
+    @property
+    def name(self) -> str:
+        """Whose it is, in words."""
+        return tree_name(self.lpid, self.pid)
 
 
 @dataclass(frozen=True, slots=True)

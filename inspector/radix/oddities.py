@@ -5,6 +5,13 @@ from __future__ import annotations
 from inspector.radix.bits import TREE_BITS
 
 
+def tree_name(lpid: int, pid: int | None) -> str:
+    """Whose a tree is: a process's, with its partition where that is not LPID 0; or a partition's, ``pid`` None."""
+    if pid is None:
+        return f"LPID {lpid}"
+    return f"PID {pid} of LPID {lpid}" if lpid else f"PID {pid}"
+
+
 def root_name(root: int) -> str:
     """How a root descriptor is named in a sentence."""
     return f"the root {root:#018x}"

@@ -42,7 +42,7 @@ def _shared_places(roots: tuple[Root, ...], slab: Slab, findings: Findings) -> N
         assert slab.table is not None
         # To look for all owners costs a pass over the places.
         owners = np.unique(slab.root[slab.table == table]) if told < MOST_OWNED else slab.root[first[table], None]
-        names = ", ".join(_owner(roots[int(owner)]) for owner in owners[:8])
+        names = ", ".join(roots[int(owner)].name for owner in owners[:8])
         _tell(
             findings,
             SHARED,
@@ -71,10 +71,6 @@ def _shared_levels(slab: Slab, lower: Slab, findings: Findings) -> None:
             int(first[table]),
         )
     findings.counts[SHARED_LEVELS] += max(len(both) - findings.most, 0)
-
-
-def _owner(root: Root) -> str:
-    return f"LPID {root.lpid}" if root.pid is None else f"PID {root.pid}"
 
 
 def repeats(base: U64) -> bool:

@@ -26,7 +26,7 @@ def text(result: Counted | Logged, style: Style) -> Iterator[str]:
 
 
 def _counts(result: Counted, style: Style) -> Iterator[str]:
-    whose = "in all" if result.pid is None else f"PID {result.pid}"
+    whose = "in all" if result.of is None else result.of.name
     if not result.counts:
         yield f"{whose}: nothing is mapped that is asked about"
         return
@@ -44,12 +44,14 @@ def _count(whose: str, each: Count, word: str, style: Style) -> str:
 
 
 def objects(result: Counted | Logged) -> Iterator[dict[str, Any]]:
-    """Counts are an object a page size; ``pid`` is null where they are of all. A slot is one object."""
+    """Counts are an object a page size; ``lpid`` and ``pid`` are null where they are of all. A slot is one object."""
     if isinstance(result, Counted):
+        of = result.of
         for each in result.counts:
             yield {
                 "counted": result.word,
-                "pid": result.pid,
+                "lpid": None if of is None else of.lpid,
+                "pid": None if of is None else of.pid,
                 "page_shift": each.shift,
                 "pages": each.pages,
                 "bytes": each.size,

@@ -7,6 +7,7 @@ from typing import Any
 
 from inspector.commands.audit import Audited, Found, Listed
 from inspector.mappings.audit.finding import Finding
+from inspector.radix.oddities import tree_name
 from inspector.render.style import PLAIN, Style, compact_size, counted, hexadecimal, short_size
 
 KINDS = {"error": "bad", "warning": "warn", "info": "dim"}
@@ -41,8 +42,9 @@ def _finding(found: Finding, style: Style) -> Iterator[str]:
 
 def _where(found: Finding, style: Style) -> str:
     """Whose, and from where to where, as far as there is such a thing."""
-    words = [] if found.pid is None else [f"PID {found.pid}"]
+    words = []
     if found.ea is not None:
+        words.append(tree_name(found.lpid, found.pid))
         words.append(style("address", f"{found.ea:#x}"))
     if found.size is not None:
         pages = "" if found.page_shift is None else f" ({found.count}x{compact_size(1 << found.page_shift)})"

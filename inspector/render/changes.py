@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from inspector.commands.changes import Changed, Compared, Of, State, TableChanged, Tally
+from inspector.radix.bits import KERNEL_PID
+from inspector.radix.oddities import tree_name
 from inspector.render import fields, runs
 from inspector.render.style import Style, compact_size, counted, hexadecimal, safe, short_size
-from inspector.spaces import KERNEL_PID
 
 SIGNS = {"added": ("+", "good"), "removed": ("-", "bad"), "unseen": ("?", "warn")}
 TABLE_SIGNS = {"allocated": ("+", "good"), "freed": ("-", "bad"), "unseen": ("?", "warn")}
@@ -29,7 +30,7 @@ def text(result: Of | Changed | TableChanged | Compared, style: Style) -> Iterat
     if isinstance(result, Of):
         whose = " (the kernel)" if result.pid == KERNEL_PID else ""
         fate = f"  {FATES[result.change.fate]}" if result.change else ""
-        yield style("head", f"PID {result.pid}{whose}") + style("warn", fate)
+        yield style("head", f"{tree_name(result.lpid, result.pid)}{whose}") + style("warn", fate)
     elif isinstance(result, Changed):
         yield from _changed(result, style)
     elif isinstance(result, TableChanged):
@@ -92,7 +93,7 @@ def _compared(result: Compared, style: Style) -> Iterator[str]:
     if len(result.trees) > 1:
         for tree in result.trees:
             words = [*([tree.fate] if tree.fate else []), *_words(tree)]
-            yield from style.wrap(f"PID {tree.pid}: {', '.join(words)}", "  ")
+            yield from style.wrap(f"{tree_name(tree.lpid, tree.pid)}: {', '.join(words)}", "  ")
 
 
 def _words(tree: Tally) -> Iterator[str]:

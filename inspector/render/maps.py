@@ -7,9 +7,9 @@ from typing import Any
 
 from inspector.commands.maps import AddressSpace, Batch, InRegion, Mapped, Sorted, Total
 from inspector.mappings.runs import Run, runs_of
+from inspector.radix.bits import KERNEL_PID
 from inspector.render import fields, runs
 from inspector.render.style import Style, compact_size, counted, short_size
-from inspector.spaces import KERNEL_PID
 
 Answer = AddressSpace | InRegion | Sorted | Mapped | Batch | Total
 
@@ -23,8 +23,10 @@ def text(result: Answer, style: Style) -> Iterator[str]:
             if run.unknown_flags:
                 yield fields.unknown(run.unknown_flags, style)
     elif isinstance(result, AddressSpace):
-        whose = " (the kernel)" if result.pid == KERNEL_PID else ""
-        yield style("head", f"PID {result.pid}{whose}") + style("dim", f"  process-table entry {result.entry:#018x}")
+        tree = result.tree
+        whose = " (the kernel)" if tree.pid == KERNEL_PID else ""
+        table = "partition-table" if tree.pid is None else "process-table"
+        yield style("head", f"{tree.name}{whose}") + style("dim", f"  {table} entry {tree.entry:#018x}")
     elif isinstance(result, InRegion):
         yield style("dim", f"---[ {result.region or 'no region of Linux'} ]---")
     elif isinstance(result, Sorted):

@@ -9,10 +9,11 @@ from inspector.commands.rmap import Aliases, Asked, Reached, Titles, Unlike, Unr
 from inspector.linux.regions import region_of
 from inspector.mappings.runs import Run
 from inspector.mappings.tablepages import Holds, TablePage
+from inspector.radix.bits import KERNEL_PID
 from inspector.radix.fields import size_text
+from inspector.radix.oddities import tree_name
 from inspector.render import fields, runs
 from inspector.render.style import PLAIN, Style, counted, hexadecimal, short_size
-from inspector.spaces import KERNEL_PID
 
 Answer = Titles | Asked | Reached | Aliases | Unreached
 ROOT = 3
@@ -124,7 +125,7 @@ def _tables(where: Where) -> str:
 
 
 def _table(page: TablePage) -> str:
-    whose = f"LPID {page.lpid}" if page.pid is None else f"PID {page.pid}"
+    whose = tree_name(page.lpid, page.pid)
     name = f"the root table of {whose}" if page.level == ROOT else f"a level {page.level} table of {whose}"
     shared = f" and {page.places - 1} more" if page.places > 1 else ""
     return f"{name} for {page.ea:#x} on{shared}"
@@ -132,7 +133,7 @@ def _table(page: TablePage) -> str:
 
 def _sentence(unlike: Unlike, single: bool) -> str:
     parts = [
-        f"{WORDS.get(word, word)} at {run.ea:#x} (PID {run.pid})"
+        f"{WORDS.get(word, word)} at {run.ea:#x} ({tree_name(run.lpid, run.pid)})"
         for word, run in zip(unlike.words, (unlike.one, unlike.other), strict=True)
     ]
     where = "" if single else f"{size_text(unlike.size)} from {unlike.ra:#x}: "

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from inspector.commands.scope import Odd, Unfinished
+from inspector.radix.oddities import tree_name
 from inspector.render.style import Style, hexadecimal
 
 
@@ -15,7 +16,8 @@ def text(result: Odd | Unfinished, style: Style) -> Iterator[str]:
         yield from style.wrap(result.text, kind="bad")
         return
     more = f" ({result.more} more like this)" if result.more else ""
-    yield from style.wrap(f"PID {result.pid}, {result.ea:#x}: {result.cause}: {result.reason}{more}", "  ", kind="bad")
+    whose = tree_name(result.lpid, result.pid)
+    yield from style.wrap(f"{whose}, {result.ea:#x}: {result.cause}: {result.reason}{more}", "  ", kind="bad")
 
 
 def objects(result: Odd | Unfinished) -> Iterator[dict[str, Any]]:

@@ -30,7 +30,7 @@ def text(result: Answer, style: Style) -> Iterator[str]:
     elif isinstance(result, OfTree):
         cost = result.cost
         yield (
-            f"{_owner(cost.root):<12}{cost.tables:>10} {short_size(cost.nbytes):>7} {cost.shared:>9} "
+            f"{cost.root.name:<12}{cost.tables:>10} {short_size(cost.nbytes):>7} {cost.shared:>9} "
             f"{short_size(cost.mapped):>7}  {_ratio(cost.nbytes, cost.mapped)}"
         )
     elif isinstance(result, Place):
@@ -93,7 +93,7 @@ def _table(result: Listed, style: Style) -> Iterator[str]:
     ea = "" if table.ea is None else style("address", f"{table.ea:#018x}")
     yield (
         f"{style('address', f'{table.address:#018x}')} {table.level:>5} {used:>11} {table.leaves:>7}  "
-        f"{_owner(table.root):<12} {ea}"
+        f"{table.root.name:<12} {ea}"
     ).rstrip()
     odd = [
         "" if table.references == 1 else f"stands at {counted(table.references, 'place')}",
@@ -102,10 +102,6 @@ def _table(result: Listed, style: Style) -> Iterator[str]:
     ]
     if any(odd):
         yield style("warn", "  " + ", ".join(filter(None, odd)))
-
-
-def _owner(root: Root) -> str:
-    return f"LPID {root.lpid}" if root.pid is None else f"PID {root.pid}"
 
 
 def _percent(part: int, whole: int) -> str:

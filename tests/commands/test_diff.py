@@ -404,7 +404,7 @@ def test_what_a_snapshot_lacks_has_neither_come_nor_gone() -> None:
 
 def test_a_process_table_that_is_not_whole_leaves_processes_in_doubt() -> None:
     whole, lacking = Live(), Live()
-    whole.target.source.put_word(PROCESS_TABLE_AT + 16 * 5000, whole.guest.spaces([PID]).processes[0].entry)
+    whole.target.source.put_word(PROCESS_TABLE_AT + 16 * 5000, whole.guest.spaces([PID]).trees[0].entry)
     lacking.target.source.captured = [(0, PROCESS_TABLE_AT + 0x1000), (34 * MiB, 30 * MiB)]
     found = objects(list(_between(lacking.guest, whole.guest)))
     assert [(each["process"], each["pid"]) for each in found if "process" in each] == [("unseen", 5000)]

@@ -49,6 +49,7 @@ from inspector.render import show
 from inspector.render.style import Style, compact_size, counted, safe, short_size
 from inspector.roots import Attempt, Roots
 from inspector.snapshot.write import Summary
+from inspector.trees import Tree
 
 MOST = (1 << 64) - 1
 REAL = (1 << 53) - (1 << 12)
@@ -80,7 +81,7 @@ RESULTS: list[Result] = [
     *(Shown("real", MOST - 63, REAL, b"\xff" * 64, width, "little") for width in (1, 2, 4, 8)),
     Missing("effective", MOST - 4095, 4095, "table-not-captured", LONG, REAL, 512),
     Ram((Range(0, 1 << 40, "x" * 20), Range(REAL, 4096, "")), (1 << 40) + 4096, ((1 << 39) + 3, 0)),
-    AddressSpace(0, 0xFFFFF, MOST),
+    AddressSpace(Tree(0, 0xFFFFF, REAL, MOST)),
     Mapped(Run(0, 0, MOST - 0xFFFF, REAL, 12, 3 << 62 | 0x1FF, 99999), False),
     InRegion("KASAN shadow"),
     Sorted("size"),
@@ -99,7 +100,9 @@ RESULTS: list[Result] = [
     ),
     audit.Audited({"error": 1 << 40, "warning": 1 << 40, "info": 1 << 40}, 42, 1 << 20, 1 << 23, 1 << 28, True),
     *(audit.Listed(rule, whole) for rule in RULES.values() for whole in (False, True)),
-    Counted("referenced", tuple(Count(shift, (1 << 28) - 1, 1 << 28) for shift in (12, 16, 21, 30, 39)), 0xFFFFF),
+    Counted(
+        "referenced", tuple(Count(shift, (1 << 28) - 1, 1 << 28) for shift in (12, 16, 21, 30, 39)), Root(0xFFFFF, 0)
+    ),
     Logged("referenced", Slot((1 << 64) - (1 << 47), (1 << 47) - (1 << 16)), (1 << 31) - 1, "dirty.bin", 1 << 28),
     Whole(Cost((LevelCost(0, *(9_999_999,) * 7),), (1 << 62) - 1, *(99_999_999,) * 3, {16: MOST}), REAL, 1 << 36, 1),
     OfTree(TreeCost(Root(0xFFFFF, 0), 1 << 23, MOST, 1 << 23, (1 << 62) - 1)),

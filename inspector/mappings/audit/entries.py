@@ -8,8 +8,9 @@ from inspector.mappings.audit.collect import Collector
 from inspector.mappings.audit.finding import Finding
 from inspector.mappings.audit.overlaps import LARGEST
 from inspector.mappings.audit.rules import RULES
-from inspector.mappings.audit.subject import ProcessEntry, Subject
+from inspector.mappings.audit.subject import Subject, TreeEntry
 from inspector.radix.bits import MASK64, RPDB_MASK
+from inspector.radix.columns import Root
 from inspector.radix.descriptors import PRTE0, PRTE1
 
 RESERVED = ~PRTE0.mask & MASK64
@@ -18,29 +19,29 @@ RESERVED = ~PRTE0.mask & MASK64
 def tell_entries(collector: Collector, spaces: Subject) -> None:
     """Reserved bits of the entries of the processes that are looked at."""
     odd = [
-        (each, root.base, root.lpid)
-        for each, root in zip(spaces.processes, spaces.roots, strict=True)
-        if each.entry & RESERVED or each.second
+        (each, root)
+        for each, root in zip(spaces.trees, spaces.roots, strict=True)
+        if root.pid is not None and (each.entry & RESERVED or each.second)
     ]
     collector.add("process-entry-reserved", len(odd), (_entry(*each) for each in odd))
 
 
-def _entry(process: ProcessEntry, base: int, lpid: int) -> Finding:
+def _entry(tree: TreeEntry, root: Root) -> Finding:
     about = RULES["process-entry-reserved"]
-    bits = process.entry & RESERVED
-    what = f"reserved bits {bits:#x} of the process-table entry of PID {process.pid} are set"
-    entry, address, form = process.entry, process.address, PRTE0
+    bits = tree.entry & RESERVED
+    what = f"reserved bits {bits:#x} of the process-table entry of {root.name} are set"
+    entry, address, form = tree.entry, tree.address, PRTE0
     if not bits:
-        what = f"the second doubleword of the process-table entry of PID {process.pid} is {process.second:#x}"
-        entry, address, form = process.second, process.address + 8, PRTE1
+        what = f"the second doubleword of the process-table entry of {root.name} is {tree.second:#x}"
+        entry, address, form = tree.second, tree.address + 8, PRTE1
     return Finding(
         about.slug,
         about.severity,
         f"{what}: {about.means}",
-        lpid=lpid,
-        pid=process.pid,
-        ea=base,
-        ra=process.entry & RPDB_MASK,
+        lpid=root.lpid,
+        pid=root.pid,
+        ea=root.base,
+        ra=tree.entry & RPDB_MASK,
         entry=entry,
         entry_address=address,
         meaning=form.decode(entry).meaning,

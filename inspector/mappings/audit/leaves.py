@@ -12,6 +12,7 @@ import numpy as np
 from inspector.mappings.audit.stretches import Stretches
 from inspector.radix.bits import (
     ATT_NON_IDEMPOTENT,
+    KERNEL_PID,
     PTE_ATT,
     PTE_C,
     PTE_EXEC,
@@ -26,7 +27,6 @@ from inspector.radix.formats import PTE
 
 BLOCK = 1 << 16
 """Leaves of a block."""
-KERNEL_PID = 0
 RIGHTS = PTE_READ | PTE_WRITE | PTE_EXEC
 IO = 0x20
 """The bit of ATT that both kinds of I/O have, and memory has not."""

@@ -46,7 +46,7 @@ def name_at(spaces: Subject, tables: Tables, others: list[tuple[str, int, int]],
 
 
 def _name(spaces: Subject, tables: Tables, row: int) -> str:
-    owner = whose(spaces.roots[int(tables.root[row])].pid or 0)
+    owner = whose(spaces.roots[int(tables.root[row])])
     level = int(tables.level[row])
     what = "root table" if level == 3 else f"level {level} table"
     return f"the {what} of {owner} at {int(tables.address[row]):#x} ({size_text(int(tables.length[row]))})"

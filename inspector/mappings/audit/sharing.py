@@ -13,7 +13,6 @@ from inspector.mappings.audit.rules import RULES
 from inspector.mappings.audit.subject import Subject
 from inspector.mappings.audit.telling import some, whose
 from inspector.radix.columns import U64, Rows
-from inspector.radix.descriptors import PRTE0
 from inspector.radix.formats import entry_meaning
 from inspector.radix.slab import Slab
 
@@ -84,7 +83,7 @@ def _tell(spaces: Subject, rule: str, found: _Shared, which: list[int]) -> Itera
 
         def name(place: int) -> str:
             root = spaces.roots[int(slab.root[place])]
-            who = whose(root.pid or 0)
+            who = whose(root)
             return who if rule == "same-root" else f"{who} at {root.base | int(slab.offset[place]):#x}"
 
         names = some(NAMED, map(name, places), len(places))
@@ -114,8 +113,8 @@ def _leading(spaces: Subject, found: _Shared, place: int) -> tuple[int, int, str
     """The entry that leads to a place, its real address, and what it says."""
     slab, upper = found.slab, found.upper
     if upper is None:
-        process = spaces.processes[int(slab.root[place])]
-        return process.entry, process.address, PRTE0.decode(process.entry).meaning
+        tree = spaces.trees[int(slab.root[place])]
+        return tree.entry, tree.address, tree.meaning
     parent = int(slab.parent[place])
     index = (int(slab.offset[place]) - int(upper.offset[parent])) >> upper.shift
     table = upper.table_at(np.array([parent]))

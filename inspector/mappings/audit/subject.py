@@ -16,17 +16,18 @@ Progress = Callable[[int, int], None]
 """Told how many of how many leaves were looked at."""
 
 
-class ProcessEntry(Protocol):
-    """A live entry of a process table, as :class:`inspector.processes.Process` is."""
+class TreeEntry(Protocol):
+    """The entry that a tree hangs on, as :class:`inspector.trees.Tree` is: its real address, its two doublewords, and
+    what the first of them says."""
 
-    @property
-    def pid(self) -> int: ...
     @property
     def address(self) -> int: ...
     @property
     def entry(self) -> int: ...
     @property
     def second(self) -> int: ...
+    @property
+    def meaning(self) -> str: ...
 
 
 class Unread(Protocol):
@@ -39,10 +40,10 @@ class Unread(Protocol):
 
 
 class Subject(Protocol):
-    """Address spaces, as :class:`inspector.spaces.Spaces` is: tree i among ``roots`` is that of process i."""
+    """Address spaces, as :class:`inspector.spaces.Spaces` is: row i among ``roots`` is that of tree i."""
 
     @property
-    def processes(self) -> Sequence[ProcessEntry]: ...
+    def trees(self) -> Sequence[TreeEntry]: ...
     @property
     def roots(self) -> tuple[Root, ...]: ...
     @property

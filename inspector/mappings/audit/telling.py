@@ -15,11 +15,12 @@ from inspector.mappings.audit.leaves import BLOCK
 from inspector.mappings.audit.rules import RULES
 from inspector.mappings.ranges import coalesce
 from inspector.mappings.runs import Run, runs_of
-from inspector.radix.columns import Bools, Columns, Rows
+from inspector.radix.bits import KERNEL_PID
+from inspector.radix.columns import Bools, Columns, Root, Rows
 from inspector.radix.formats import entry_meaning
 
-Place = tuple[int, int]
-"""(PID, EA)."""
+Place = tuple[Root, int]
+"""(the tree, the address in it)."""
 Say = Callable[[Run], tuple[str, Place | None]]
 """What is wrong with these pages, in words that may stand for the rule's title, and where a second mapping is."""
 
@@ -93,7 +94,7 @@ def _finding(rule: str, run: Run, leaf: Columns, say: Say | None) -> Finding:
         level=level,
         page_shift=run.shift,
         meaning=entry_meaning(entry, level, run.shift),
-        other_pid=None if other is None else other[0],
+        other_pid=None if other is None else other[0].pid,
         other_ea=None if other is None else other[1],
     )
 
@@ -115,22 +116,23 @@ def tell_aliases(collector: Collector, columns: Columns, rule: str, found: list[
         writer = next((row for row in rows_of_writers if row is not None), None)
         if writer is None:
             return title, None
-        pid, ea = place_of(columns, writer, run.ra)
-        by = "" if rule == "wx-alias-linear" else f" that of {whose(pid)}"
-        return f"{title},{by} at {ea:#x}", (pid, ea)
+        root, ea = place_of(columns, writer, run.ra)
+        by = "" if rule == "wx-alias-linear" else f" that of {whose(root)}"
+        return f"{title},{by} at {ea:#x}", (root, ea)
 
     tell_leaves(collector, columns, rule, gathered, say)
 
 
 def place_of(columns: Columns, row: int, ra: int) -> Place:
-    """By which PID and EA the leaf ``row`` reaches the real address ``ra``, or its first byte where that is later."""
+    """By which tree and address the leaf ``row`` reaches the real address ``ra``, or its first byte where that is
+    later."""
     leaf = columns.take(slice(row, row + 1))
-    return int(leaf.pid[0]), int(leaf.ea[0]) + max(ra - int(leaf.ra[0]), 0)
+    return leaf.roots[int(leaf.root[0])], int(leaf.ea[0]) + max(ra - int(leaf.ra[0]), 0)
 
 
-def whose(pid: int) -> str:
+def whose(root: Root) -> str:
     """A tree's owner in words."""
-    return "the kernel" if pid == 0 else f"PID {pid}"
+    return "the kernel" if root.pid == KERNEL_PID and not root.lpid else root.name
 
 
 def some(most: int | None, names: Iterator[str] | list[str], total: int) -> str:

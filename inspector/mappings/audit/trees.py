@@ -14,7 +14,6 @@ from inspector.mappings.audit.rules import RULES
 from inspector.mappings.audit.subject import Subject
 from inspector.radix.bits import MASK64, PDE_NLB
 from inspector.radix.columns import Rows, SweepOddity
-from inspector.radix.descriptors import PRTE0
 from inspector.radix.formats import PDE, entry_meaning
 from inspector.radix.slab import Slab
 
@@ -68,7 +67,7 @@ def _of_oddity(spaces: Subject, rule: str, odd: SweepOddity) -> Finding:
         ra, meaning = address, ""
         entry = address = None
     elif address is None:
-        address, meaning = spaces.processes[odd.root].address, PRTE0.decode(odd.entry).meaning
+        address, meaning = spaces.trees[odd.root].address, spaces.trees[odd.root].meaning
     else:
         meaning = entry_meaning(odd.entry, level)
     about = RULES[rule]

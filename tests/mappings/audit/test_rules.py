@@ -15,7 +15,8 @@ from inspector.memory.physical import RamMap, Range
 from inspector.processes import Missed
 from inspector.radix.columns import Limits
 from inspector.radix.sweep import sweep
-from inspector.spaces import Spaces, root_of
+from inspector.spaces import Spaces
+from inspector.trees import Tree
 from tests.fakes import MiB
 from tests.mappings.audit.house import (
     CODE,
@@ -281,10 +282,10 @@ def test_a_part_of_the_process_table_that_is_refused_is_told_too() -> None:
 def test_a_tree_that_is_cut_short_is_told() -> None:
     house = House()
     guest = house.guest()
-    processes = tuple(guest.processes())
-    roots = [root_of(each) for each in processes]
+    trees = tuple(Tree.of(each) for each in guest.processes())
+    roots = [each.to_sweep() for each in trees]
     cut = sweep(guest.memory.read_runs, roots, Limits(tables=5))
-    spaces = Spaces("", processes, cut, guest.memory.ram, guest.process_table())
+    spaces = Spaces("", trees, cut, guest.memory.ram, guest.process_table())
     assert set(house.audit(spaces=spaces).counts) == {"too-large"}
 
 

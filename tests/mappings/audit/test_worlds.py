@@ -16,11 +16,12 @@ from inspector.mappings.audit.subject import Surroundings
 from inspector.mappings.audit.trees import OF_CAUSE
 from inspector.mappings.select import Selection
 from inspector.memory.physical import RamMap, Range
-from inspector.processes import Missed, Process
+from inspector.processes import Missed
 from inspector.radix.bits import PRTB_MASK, PRTS_MASK, table_bytes
 from inspector.radix.columns import Limits
 from inspector.radix.sweep import sweep
 from inspector.spaces import Spaces
+from inspector.trees import Tree
 from tests.mappings.audit.house import FREE, OTHER, PAGE, SPARE, VMALLOC, House, L
 from tests.radix.broken import random_world, worlds
 from tests.radix.sweeping import Block, roots_of
@@ -42,12 +43,12 @@ def spaces_of(world: World, limits: Limits | None = None) -> tuple[Spaces, Block
     value = world.context.process_table
     assert value is not None
     base = value & PRTB_MASK
-    processes = tuple(
-        Process(each.pid or 0, base + 16 * (each.pid or 0), each.descriptor, each.descriptor & 1) for each in roots
+    trees = tuple(
+        Tree(0, each.pid, base + 16 * (each.pid or 0), each.descriptor, each.descriptor & 1) for each in roots
     )
     ram = RamMap(Range(start, end - start) for start, end in RAM)
     table = (base, table_bytes(value & PRTS_MASK))
-    return Spaces("", processes, sweep(block.read_runs, roots, limits), ram, table, Missed()), block
+    return Spaces("", trees, sweep(block.read_runs, roots, limits), ram, table, Missed()), block
 
 
 def everything(spaces: Spaces, block: Block, limit: int | None = None) -> Report:
