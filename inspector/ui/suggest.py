@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-Kind = Literal["expression", "choice", "file", "command", "register", "nothing"]
+Kind = Literal["expression", "choice", "choices", "file", "command", "register", "mark", "moment", "nothing"]
+"""``choices`` are several, with commas between them; a ``moment`` is a mark or a file."""
 
 MOST = 200
 """At most this many suggestions: nobody reads on, and a kernel has a hundred thousand symbols."""
@@ -62,13 +63,14 @@ class Vocabulary:
     """What there is to suggest. The functions are asked only for what stands at the cursor.
 
     ``grammar`` gives the words of a command (None: there is no such command), ``symbols`` those that begin with a
-    prefix, at most so many, ``files`` the paths that do, folders ending in ``/``."""
+    prefix, at most so many, ``files`` the paths that do, folders ending in ``/``, ``marks`` those that were made."""
 
     commands: Callable[[], Mapping[str, str]]
     grammar: Callable[[str], Grammar | None]
     registers: Mapping[str, str]
     symbols: Callable[[str, int], Iterable[str]]
     files: Callable[[str], Iterable[str]]
+    marks: Callable[[], Iterable[str]] = tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,12 +223,19 @@ def _values(argument: Argument, text: str, start: int, before: str, vocabulary: 
     """What a value that so far is ``text`` (written from ``start``) may become."""
     match argument.kind:
         case "choice":
-            yield from _among(argument.choices or {}, text, start)
+            yield from _quoted(argument.choices or {}, text, start)
+        case "choices":
+            done, _, last = text.rpartition(",")
+            left = {name: meta for name, meta in (argument.choices or {}).items() if name not in done.split(",")}
+            yield from _among(left, last, len(before) - len(last) if before.endswith(last) else start)
         case "command":
             yield from _among({**vocabulary.commands(), **(argument.choices or {})}, text, start)
-        case "file":
-            for path in vocabulary.files(text):
-                yield Suggestion(shlex.quote(path), start, "folder" if path.endswith("/") else "")
+        case "mark" | "moment" | "file":
+            if argument.kind != "file":
+                yield from _quoted(dict.fromkeys(vocabulary.marks(), "mark"), text, start)
+            if argument.kind != "mark":
+                for path in vocabulary.files(text):
+                    yield Suggestion(shlex.quote(path), start, "folder" if path.endswith("/") else "")
         case "register":
             yield from _among(vocabulary.registers, text, start)
             if text.startswith("$"):
@@ -264,6 +273,12 @@ def _registers(text: str, start: int, vocabulary: Vocabulary) -> Iterator[Sugges
     for name, meta in vocabulary.registers.items():
         if name.startswith(plain):
             yield Suggestion(f"${name}", start, meta)
+
+
+def _quoted(names: Mapping[str, str], text: str, start: int) -> Iterator[Suggestion]:
+    """Those of ``names`` that begin so, as they are written in a line: some have a blank in them."""
+    for each in _among(names, text, start):
+        yield replace(each, text=shlex.quote(each.text))
 
 
 def _among(names: Mapping[str, str], text: str, start: int) -> Iterator[Suggestion]:

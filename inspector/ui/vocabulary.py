@@ -19,10 +19,17 @@ from inspector.targets.base import ALIASES, REGISTERS
 from inspector.ui.suggest import MOST, Argument, Grammar, Kind, Option, Vocabulary
 
 BY_METAVAR: Mapping[str, Kind] = MappingProxyType(
-    {"FILE": "file", "FILE|MARK": "file", "SECONDS": "nothing", "KIND,…": "nothing"}
+    {"FILE": "file", "FILE|MARK": "moment", "SECONDS": "nothing", "EXPR": "nothing"}
 )
 BY_NAME: Mapping[tuple[str, str], Kind] = MappingProxyType(
-    {("regs", "name"): "register", ("gdb", "command"): "nothing", ("mark", "name"): "nothing"}
+    {
+        ("regs", "name"): "register",
+        ("gdb", "command"): "nothing",
+        ("mark", "name"): "mark",
+        ("mark", "remove"): "mark",
+        ("search", "what"): "nothing",
+        ("sql", "query"): "nothing",
+    }
 )
 """Arguments that are no expressions: by their metavar; by their command and destination."""
 
@@ -35,6 +42,7 @@ def vocabulary(session: Callable[[], Session], own: Mapping[str, str]) -> Vocabu
         registers=registers(),
         symbols=lambda prefix, limit: _symbols(session(), prefix, limit),
         files=files,
+        marks=lambda: session().marks,
     )
 
 
@@ -85,6 +93,9 @@ def _argument(command_name: str, action: Action) -> Argument:
         return Argument("expression", _kinds())
     if (command_name, action.dest) == ("help", "about"):
         return Argument("command", _subjects())
+    named = CHOICES.get(action.dest)
+    if named is not None and action.type is None:
+        return Argument("choices" if action.metavar == "KIND,…" else "choice", named())
     kind = BY_NAME.get((command_name, action.dest)) or BY_METAVAR.get(str(action.metavar), "expression")
     return Argument(kind)
 
@@ -108,6 +119,57 @@ def _subjects() -> Mapping[str, str]:
     from inspector.commands.help import SUBJECTS
 
     return {name: text.partition("\n")[0] for name, text in SUBJECTS.items()}
+
+
+def _regions() -> Mapping[str, str]:
+    from inspector.linux.regions import REGIONS
+
+    return {each.name: f"{each.start:#x}" for each in REGIONS}
+
+
+def _rules() -> Mapping[str, str]:
+    from inspector.mappings.audit.rules import RULES
+
+    return {slug: rule.title for slug, rule in RULES.items()}
+
+
+def _attributes() -> Mapping[str, str]:
+    from inspector.mappings.select import ATTRIBUTES
+
+    return dict.fromkeys(ATTRIBUTES, "")
+
+
+def _page_sizes() -> Mapping[str, str]:
+    from inspector.mappings.select import PAGE_SIZES
+
+    return dict.fromkeys((name.upper() for name in PAGE_SIZES), "")
+
+
+def _formats() -> Mapping[str, str]:
+    from inspector.exporting.formats import FORMATS
+
+    return dict.fromkeys(FORMATS, "")
+
+
+def _kinds_of_change() -> Mapping[str, str]:
+    from inspector.commands.changes import Which
+
+    return dict.fromkeys(Which.NAMES, "")
+
+
+CHOICES: Mapping[str, Callable[[], Mapping[str, str]]] = MappingProxyType(
+    {
+        "region": _regions,
+        "rule": _rules,
+        "no_rule": _rules,
+        "attribute": _attributes,
+        "page": _page_sizes,
+        "format": _formats,
+        "only": _kinds_of_change,
+        "host_page": lambda: dict.fromkeys(("64K", "4K"), ""),
+    }
+)
+"""What options take that argparse is not told of, by their destination."""
 
 
 def _symbols(session: Session, prefix: str, limit: int) -> list[str]:

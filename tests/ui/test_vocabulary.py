@@ -9,6 +9,7 @@ import pytest
 from inspector.commands import registry
 from inspector.commands.registry import Session
 from inspector.guest import Guest
+from inspector.moments import Moment
 from inspector.radix.software_walk import VARIANTS
 from inspector.ui.execute import OWN
 from inspector.ui.suggest import suggest
@@ -65,9 +66,48 @@ def test_what_decode_takes() -> None:
     assert texts("decode pte $ni") == ["$nip"]
 
 
+def test_what_options_take_that_argparse_is_not_told() -> None:
+    assert texts("maps --region vm") == ["vmalloc", "vmemmap"]
+    assert texts("maps --region l") == ["'linear map'"]
+    assert texts("maps --region 'linear ") == ["'linear map'"]
+    assert texts("audit --rule wx-a") == ["wx-alias", "wx-alias-linear"]
+    assert texts("audit --no-rule cyc") == ["cycle"]
+    assert texts("dirty --attribute t") == ["tolerant"]
+    assert texts("rmap 0 --page ")[:2] == ["4K", "64K"]
+    assert texts("export --format ") == texts("sql --format ") == ["csv", "jsonl", "parquet"]
+    assert texts("age --host-page ") == ["64K", "4K"]
+
+
+def test_several_kinds_of_change() -> None:
+    line = "diff --only added,re"
+    found = suggest(line, len(line), vocabulary(Session, OWN))
+    assert [each.text for each in found] == ["removed", "reserved"]
+    assert {each.start for each in found} == {line.index("re")}
+    assert "added" not in texts("diff --only added,")
+
+
+def test_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "before.core").touch()
+    moment = Moment.of(guest().spaces(None))
+    session = Session(guest(), marks={"before": moment, "the second": moment})
+    words = vocabulary(lambda: session, OWN)
+    assert [each.text for each in suggest("diff b", 6, words)] == ["before", "before.core"]
+    assert [each.text for each in suggest("mark --remove ", 14, words)] == ["before", "'the second'"]
+    assert [each.text for each in suggest("mark t", 6, words)] == ["'the second'"]
+
+
+def test_no_symbol_is_offered_for_what_is_looked_for() -> None:
+    at = guest()
+    at.symbols = FewSymbols()  # type: ignore[assignment]
+    assert texts("xlate start", at)
+    assert not texts("search text start", at)
+    assert not texts("sql start", at)
+
+
 def test_what_help_is_on() -> None:
     assert texts("help op") == ["operands"]
-    assert texts("help re") == ["regs", "read", "record", "reattach"]
+    assert texts("help re") == ["report", "regs", "read", "record", "reattach"]
 
 
 def test_the_words_of_gdb_are_its_own() -> None:
