@@ -23,6 +23,7 @@ could not be reached or read.
         NotRam                     the RAM map does not hold it; it was not asked for
         NotCaptured                RAM, but this snapshot does not hold it
         Unreadable                 RAM, asked for, and refused
+      NoMemory                   the answer does not fit in the memory that is free here
 """
 
 from __future__ import annotations
@@ -173,3 +174,13 @@ class Unreadable(MemoryReadError):
     """RAM, asked for, and the source refused or failed."""
 
     slug = "unreadable"
+
+
+class NoMemory(InspectorError):
+    """The answer does not fit in the memory that is free here."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "there is not enough memory here for all that was asked; ask for less of it: one process (--pid N), or "
+            "ranges and not leaves"
+        )

@@ -15,7 +15,7 @@ from types import MappingProxyType, TracebackType
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
 
 from inspector import operands
-from inspector.errors import InspectorError, TargetLost, UsageError
+from inspector.errors import InspectorError, NoMemory, TargetLost, UsageError
 from inspector.guest import Guest
 
 if TYPE_CHECKING:
@@ -259,9 +259,14 @@ def parse(words: Sequence[str]) -> tuple[Command, Namespace]:
 
 
 def run(session: Session, words: Sequence[str]) -> Generator[Result, None, None]:
-    """Run the command that these words name, yielding its results as it has them. Closing it ends the command."""
+    """Run the command that these words name, yielding its results as it has them. Closing it ends the command.
+
+    Raises NoMemory where the answer does not fit here, and what the command raises."""
     chosen, arguments = parse(words)
-    yield from chosen.run(session, arguments)
+    try:
+        yield from chosen.run(session, arguments)
+    except MemoryError:  # what trees may take is bounded by what is free, but others take of that too
+        raise NoMemory from None
 
 
 def no_arguments(_parser: Any) -> None:

@@ -7,9 +7,9 @@ import io
 import pytest
 
 from inspector.commands.registry import ABBREVIATIONS, MODULES, Session, command, parse, run
-from inspector.errors import ExpressionError, UnknownRegister, UnknownSymbol, UsageError
-from tests.commands.asking import session
-from tests.fakes import NIP
+from inspector.errors import ExpressionError, NoMemory, UnknownRegister, UnknownSymbol, UsageError
+from tests.commands.asking import ask, session
+from tests.fakes import NIP, guest, linux_target
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -77,3 +77,16 @@ def test_names_that_mean_nothing_here(operand: str, error: type[UsageError]) -> 
 def test_without_a_target_one_is_asked_for() -> None:
     with pytest.raises(UsageError, match="name one first"):
         list(run(Session(stdin=io.StringIO()), ["ram"]))
+
+
+def test_memory_that_runs_out_ends_the_answer_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = guest(linux_target())
+
+    def all_too_much(*_words: object, **_more: object) -> None:
+        raise MemoryError("Unable to allocate 2.00 TiB for an array with shape (274877906944,)")
+
+    monkeypatch.setattr(at, "spaces", all_too_much)
+    with pytest.raises(NoMemory, match="ask for less of it") as raised:
+        ask("maps", at)
+    assert raised.value.exit_status == 3
+    assert raised.value.__cause__ is None
