@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from inspector import operands
-from inspector.commands.maps import CUT, AddressSpace, Batch
-from inspector.commands.notes import Note
+from inspector.commands.listing import AddressSpace, RangeBlock, put_together, range_blocks
+from inspector.commands.notes import Note, limited
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
 from inspector.commands.scope import (
     Beside,
-    Unfinished,
     beside,
     count,
     looked_at,
@@ -75,7 +74,7 @@ class Logged(Answered):
     file_size: int = 0
 
 
-Answer = AddressSpace | Batch | Counted | Logged | Beside
+Answer = AddressSpace | RangeBlock | Counted | Logged | Beside
 
 
 def _asker(question: Question) -> Callable[[Session, Namespace], Iterator[Answer]]:
@@ -92,11 +91,7 @@ def _asker(question: Question) -> Callable[[Session, Namespace], Iterator[Answer
         spaces = yield from looked_at(session, arguments)
         if spaces is None:
             return
-        found = spaces.gathered(keep_partial=True)
-        if found.interrupted and not spaces.interrupted:
-            yield Unfinished()
-        if found.cut:
-            yield Unfinished(CUT)
+        found = yield from put_together(spaces, keep_partial=True)
         ranges = selected(found.ranges, selection)
         if slot is not None:
             whole = not (spaces.interrupted or found.interrupted or found.cut)
@@ -132,20 +127,14 @@ def _runs(spaces: Spaces, ranges: Ranges, limit: int | None) -> Iterator[Answer]
     """The ranges of each process that has any."""
     import numpy as np
 
-    from inspector.mappings.runs import AT_A_TIME
-    from inspector.mappings.select import covered
-
-    spans = spaces.ram.spans()
     shown = ranges if limit is None else ranges.take(slice(limit))
     bounds = np.searchsorted(shown.root, np.arange(len(spaces.trees) + 1)).tolist()
     for tree, first, last in zip(spaces.trees, bounds, bounds[1:], strict=False):
         if first < last:
             yield AddressSpace(tree)
-        for at in range(first, last, AT_A_TIME):
-            part = shown.take(slice(at, min(at + AT_A_TIME, last)))
-            yield Batch(part, covered(part.ra, part.size, spans))
+        yield from range_blocks(spaces, shown, first, last)
     if len(shown) < len(ranges):
-        yield Note(f"there are {len(ranges)} ranges, of which {limit} are told here; --limit N tells more")
+        yield limited(len(shown), len(ranges), "ranges")
 
 
 # -- slots -------------------------------------------------------------------------------------------------------------

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from inspector.commands.listing import put_together
 from inspector.commands.notes import Note
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
 from inspector.commands.scope import (
     Beside,
-    Unfinished,
     beside,
     looked_at,
     scope_arguments,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from inspector.spaces import Spaces
 
 STDOUT = "-"
-CUT = "there are more ranges than fit in memory here: only those that were put together until then are in this"
 ANEW = "there are more leaves than can be kept: they are written as the tables are read, not by their addresses"
 
 
@@ -90,10 +89,8 @@ def _export(session: Session, arguments: Namespace) -> Iterator[Exported | Besid
     if arguments.leaves:
         mapped: Iterable[Ranges | Columns] = [spaces.columns] if streamed is None else streamed
     else:
-        found = spaces.gathered()
+        found = yield from put_together(spaces)
         mapped, findings = [found.ranges], found.findings
-        if found.cut:
-            yield Unfinished(CUT)
     fields = LEAF_FIELDS if arguments.leaves else FIELDS
     pieces = _pieces(session, spaces, mapped, selection)
     yield written(session, arguments.file, kind, arguments.force, fields, pieces)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from inspector.commands.notes import Note
+from inspector.commands.listing import AddressSpace, RangeBlock, put_together, range_blocks
+from inspector.commands.notes import Note, limited
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
 from inspector.commands.scope import (
     Beside,
-    Unfinished,
     beside,
     count,
     looked_at,
@@ -22,30 +22,20 @@ from inspector.commands.scope import (
 from inspector.mappings.order import ORDERS, first_rows
 from inspector.radix.bits import KERNEL_PID
 from inspector.spaces import Spaces
-from inspector.trees import Tree
 
 if TYPE_CHECKING:
     from inspector.mappings.ranges import Ranges
-    from inspector.mappings.runs import Run
     from inspector.mappings.select import Selection
-    from inspector.radix.columns import Bools, Columns
+    from inspector.radix.columns import Columns
 
+PLURAL = {"leaf": "leaves", "range": "ranges"}
 A_SCREENFUL = 20
 """More ranges than these are summed up at the end."""
 STREAMED = (
     "these tables are larger than can be kept here, so their ranges were put together while they were read; "
     "--leaves leaves out what is beyond that"
 )
-CUT = "there are more ranges than can be kept here, and the rest is left out; --pid N looks at fewer"
 LEAVES_CUT = "these tables are larger than can be kept here, and leaves are left out; without --leaves all is told"
-
-
-@dataclass(frozen=True, slots=True)
-class AddressSpace(Answered):
-    """The tree that the next answers are of."""
-
-    topic: ClassVar[str] = "maps"
-    tree: Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,28 +55,9 @@ class Sorted(Answered):
 
 
 @dataclass(frozen=True, slots=True)
-class Mapped(Answered):
-    """One range, and whether all of it is RAM."""
-
-    topic: ClassVar[str] = "maps"
-    run: Run
-    in_ram: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Batch(Answered):
-    """Ranges, many at a time, and of each whether all of it is RAM. ``mixed`` where they are of several processes."""
-
-    topic: ClassVar[str] = "maps"
-    ranges: Ranges
-    in_ram: Bools
-    mixed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Total(Answered):
-    """What all the ranges come to: of how many processes, how many leaves by log2 of their size. ``partial`` where more
-    was still to be read."""
+    """What all the ranges come to: of how many trees, how many leaves by log2 of their size. ``partial`` where there is
+    more, that was not read or is left out."""
 
     topic: ClassVar[str] = "maps"
     ranges: int
@@ -100,7 +71,7 @@ class Total(Answered):
         return sum(count << shift for shift, count in self.leaves)
 
 
-Answer = AddressSpace | InRegion | Sorted | Mapped | Batch | Total | Beside
+Answer = AddressSpace | InRegion | Sorted | RangeBlock | Total | Beside
 
 
 def _maps(session: Session, arguments: Namespace) -> Iterator[Answer]:
@@ -113,17 +84,14 @@ def _maps(session: Session, arguments: Namespace) -> Iterator[Answer]:
     if arguments.leaves:
         if spaces.too_large:
             yield Note(LEAVES_CUT)
+            partial = True
         mapped: Ranges | Columns = spaces.columns
     else:
-        found = spaces.gathered(keep_partial=True)
+        found = yield from put_together(spaces, keep_partial=True)
         mapped, findings = found.ranges, found.findings
-        if found.interrupted and not partial:
-            yield Unfinished()
-        partial |= found.interrupted
+        partial |= found.interrupted or found.cut
         if found.streamed:
             yield Note(STREAMED)
-        if found.cut:
-            yield Unfinished(CUT)
     looked_through = len(mapped)
     if not selection.everything:
         mapped = mapped.take(selection.mask(mapped))
@@ -133,13 +101,13 @@ def _maps(session: Session, arguments: Namespace) -> Iterator[Answer]:
         yield from _by_process(spaces, shown, selection.everything and len(shown) == len(mapped))
     elif len(shown):
         yield Sorted(arguments.sort)
-        yield from _blocks(spaces, shown, 0, len(shown), mixed=True)
+        yield from range_blocks(spaces, shown, 0, len(shown), mixed=True)
     if len(mapped) > A_SCREENFUL:
         yield _total(mapped, partial)
     if not len(mapped) and spaces.trees:
         yield Note(_nothing(spaces, arguments, selection, looked_through, what))
     elif len(shown) < len(mapped):
-        yield Note(f"{len(shown)} of {_counted(len(mapped), what)} told here; --limit N tells more")
+        yield limited(len(shown), len(mapped), PLURAL[what])
     yield from beside(spaces, findings)
 
 
@@ -155,24 +123,11 @@ def _by_process(spaces: Spaces, shown: Ranges | Columns, empty_too: bool) -> Ite
         if first < end or empty_too:
             yield AddressSpace(tree)
         if tree.pid != KERNEL_PID:
-            yield from _blocks(spaces, shown, first, end)
+            yield from range_blocks(spaces, shown, first, end)
             continue
         for region, begin, stop in by_region(shown.take(slice(first, end)).ea):
             yield InRegion(None if region is None else region.name)
-            yield from _blocks(spaces, shown, first + begin, first + stop)
-
-
-def _blocks(spaces: Spaces, shown: Ranges | Columns, first: int, end: int, *, mixed: bool = False) -> Iterator[Batch]:
-    """Those rows, some at a time: a million rows are never plain numbers together."""
-    from inspector.mappings.ranges import Ranges, single
-    from inspector.mappings.runs import AT_A_TIME
-    from inspector.mappings.select import covered
-
-    spans = spaces.ram.spans()
-    for at in range(first, end, AT_A_TIME):
-        part = shown.take(slice(at, min(at + AT_A_TIME, end)))
-        ranges = part if isinstance(part, Ranges) else single(part)
-        yield Batch(ranges, covered(ranges.ra, ranges.size, spans), mixed)
+            yield from range_blocks(spaces, shown, first + begin, first + stop)
 
 
 def _total(mapped: Ranges | Columns, partial: bool) -> Total:
@@ -207,7 +162,7 @@ def _nothing(spaces: Spaces, arguments: Namespace, selection: Selection, looked_
 
 
 def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what if number == 1 else 'leaves' if what == 'leaf' else what + 's'}"
+    return f"{number:,} {what if number == 1 else PLURAL[what]}"
 
 
 def _maps_arguments(parser: Parser) -> None:

@@ -18,6 +18,11 @@ class Note(Answered):
     text: str
 
 
+def limited(told: int, there: int, what: str) -> Note:
+    """That only the first are told, and how to be told more; ``what`` they are, in the plural."""
+    return Note(f"{told:,} of {there:,} {what} told here; --limit N tells more")
+
+
 def if_changing(guest: Guest) -> Iterator[Note]:
     """The note that what is shown may not belong together, where the guest runs."""
     if guest.memory.changing:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from inspector.commands.notes import Note
+from inspector.commands.notes import limited
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
 from inspector.commands.scope import (
     SEPARATORS,
@@ -179,7 +179,7 @@ def _mappings(
     for run in runs_of(shown):
         yield Reached(where, run, spaces.ram.covers(run.ra, 1 if alone else run.size), unlike)
     if len(shown) < len(found):
-        yield Note(f"{len(shown)} of {len(found):,} mappings told here; --limit N tells more")
+        yield limited(len(shown), len(found), "mappings")
     if unlike:
         yield Aliases(where, unlike)
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from inspector.commands.export import CUT, Exported, chosen_format, file_arguments, written
+from inspector.commands.export import Exported, chosen_format, file_arguments, written
+from inspector.commands.listing import put_together
 from inspector.commands.notes import Note
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
-from inspector.commands.scope import Beside, Unfinished, beside, looked_at, scope_arguments
+from inspector.commands.scope import Beside, beside, looked_at, scope_arguments
 
 if TYPE_CHECKING:
     from inspector.mappings.table import Field, Rows
@@ -101,9 +102,7 @@ def _wrong(spaces: Spaces, asked: frozenset[str]) -> Iterator[Beside]:
     if asked != {"maps"}:
         yield from beside(spaces)
         return
-    found = spaces.gathered()
-    if found.cut:
-        yield Unfinished(CUT)
+    found = yield from put_together(spaces)
     yield from beside(spaces, found.findings)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from inspector.commands.notes import Note
+from inspector.commands.notes import Note, limited
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
 from inspector.commands.scope import Beside, beside, count, looked_at, scope_arguments
 from inspector.errors import UsageError
@@ -158,7 +158,7 @@ def _list(spaces: Spaces, by: str, limit: int | None) -> Iterator[Answer]:
 
 def _more(there: int, limit: int | None, what: str) -> Iterator[Note]:
     if limit is not None and limit < there:
-        yield Note(f"there are {there} {what}, of which {limit} are told here; --limit N tells more")
+        yield limited(limit, there, what)
 
 
 def blocks(ram: RamMap, start: int, end: int) -> tuple[str, ...]:

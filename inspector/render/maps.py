@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from inspector.commands.maps import AddressSpace, Batch, InRegion, Mapped, Sorted, Total
+from inspector.commands.listing import AddressSpace, RangeBlock
+from inspector.commands.maps import InRegion, Sorted, Total
 from inspector.mappings.runs import Run, runs_of
 from inspector.radix.bits import KERNEL_PID
 from inspector.render import fields, runs
 from inspector.render.style import Style, compact_size, counted, short_size
 
-Answer = AddressSpace | InRegion | Sorted | Mapped | Batch | Total
+Answer = AddressSpace | InRegion | Sorted | RangeBlock | Total
 
 
 def text(result: Answer, style: Style) -> Iterator[str]:
     """Lines for a person."""
-    if isinstance(result, Mapped | Batch):
-        line = runs.mixed_line if isinstance(result, Batch) and result.mixed else runs.line
+    if isinstance(result, RangeBlock):
+        line = runs.mixed_line if result.mixed else runs.line
         for run, in_ram in _rows(result):
             yield line(run, in_ram, style)
             if run.unknown_flags:
@@ -47,12 +48,10 @@ def _total(result: Total) -> str:
 
 def objects(result: Answer) -> Iterator[dict[str, Any]]:
     """An object a range."""
-    if isinstance(result, Mapped | Batch):
+    if isinstance(result, RangeBlock):
         for run, in_ram in _rows(result):
             yield runs.obj(run, in_ram)
 
 
-def _rows(result: Mapped | Batch) -> Iterable[tuple[Run, bool]]:
-    if isinstance(result, Mapped):
-        return ((result.run, result.in_ram),)
+def _rows(result: RangeBlock) -> Iterable[tuple[Run, bool]]:
     return zip(runs_of(result.ranges), result.in_ram.tolist(), strict=True)

@@ -285,10 +285,13 @@ def test_leaves_that_are_left_out_are_told(monkeypatch: pytest.MonkeyPatch) -> N
 def test_ranges_that_are_left_out_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inspector.spaces.affordable", lambda: Limits(leaves=40))
     monkeypatch.setattr("inspector.spaces._most_ranges", lambda: 1)
-    _, unfinished, *found = told("maps --all")
+    unfinished, _streamed, *found = told("maps --all")
     assert "more ranges than can be kept" in unfinished["unfinished"]
     assert 0 < len(found) < 12
     assert not all(each.ok for each in ask("maps --all"))
+    monkeypatch.setattr("inspector.commands.maps.A_SCREENFUL", 0)
+    assert "so far: " in shown("maps --all")
+    assert "so far: " in shown("maps --all --leaves")
 
 
 def test_oddities_come_after_the_maps_and_are_findings() -> None:

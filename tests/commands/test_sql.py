@@ -97,7 +97,7 @@ def test_maps_alone_tell_of_the_trees_what_their_ranges_do(monkeypatch: pytest.M
     gathered = at.spaces().gathered()
     monkeypatch.setattr(at.spaces(), "_gathered", replace(gathered, cut=True))
     _, cut, *odd = told("sql 'SELECT count(*) FROM maps'", at)
-    assert "more ranges than fit" in cut["unfinished"]
+    assert "more ranges than can be kept" in cut["unfinished"]
     assert len(odd) == 3
 
 

@@ -15,7 +15,8 @@ from inspector.commands.control import Console, Went
 from inspector.commands.diff import OfSide
 from inspector.commands.doctor import Examined
 from inspector.commands.export import Exported
-from inspector.commands.maps import AddressSpace, Batch, InRegion, Mapped, Sorted, Total
+from inspector.commands.listing import AddressSpace, RangeBlock
+from inspector.commands.maps import InRegion, Sorted, Total
 from inspector.commands.mark import Marked
 from inspector.commands.memory import Missing, Ram, Shown
 from inspector.commands.notes import Note
@@ -82,10 +83,10 @@ RESULTS: list[Result] = [
     Missing("effective", MOST - 4095, 4095, "table-not-captured", LONG, REAL, 512),
     Ram((Range(0, 1 << 40, "x" * 20), Range(REAL, 4096, "")), (1 << 40) + 4096, ((1 << 39) + 3, 0)),
     AddressSpace(Tree(0, 0xFFFFF, REAL, MOST)),
-    Mapped(Run(0, 0, MOST - 0xFFFF, REAL, 12, 3 << 62 | 0x1FF, 99999), False),
+    RangeBlock(WIDEST, np.zeros(1, np.bool_)),
     InRegion("KASAN shadow"),
     Sorted("size"),
-    Batch(WIDEST, np.zeros(1, np.bool_), mixed=True),
+    RangeBlock(WIDEST, np.zeros(1, np.bool_), mixed=True),
     Total(1 << 40, 1 << 20, tuple((shift, (1 << 40) + shift) for shift in (39, 30, 21, 16, 12)), partial=True),
     Odd(0, 0xFFFFF, MOST, "misaligned-base", LONG, 100_000),
     Unfinished(),
