@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inspector.mappings.difference import Changes, Spans, compare
+from inspector.mappings.difference import Changes, Unseen, compare
 from inspector.mappings.table_changes import REACH, TableChanges, compare_tables
 from inspector.radix.columns import Findings, Root, Tables
 from inspector.radix.sweep import Sweep
@@ -170,7 +170,7 @@ def _may_have(moment: Moment, lpid: int, pid: int | None) -> bool:
     return (lpid, pid) in unread
 
 
-def _unseen(moment: Moment, other: Moment, findings: Findings) -> Spans:
+def _unseen(moment: Moment, other: Moment, findings: Findings) -> Unseen:
     """Where the trees of ``moment`` could not be read, so that what ``other`` maps there cannot be held to it."""
     roots = list(moment.roots)
     there = {(each.lpid, each.pid) for each in roots}
@@ -186,4 +186,4 @@ def _unseen(moment: Moment, other: Moment, findings: Findings) -> Spans:
             if odd.cause in NOT_READ:
                 spans.append((odd.root, odd.offset, 1 << int(REACH[odd.level])))
     columns = np.array(spans, np.uint64).reshape(-1, 3)
-    return Spans(tuple(roots), columns[:, 0].astype(np.uint32), columns[:, 1], columns[:, 2])
+    return Unseen(tuple(roots), columns[:, 0].astype(np.uint32), columns[:, 1], columns[:, 2])

@@ -12,7 +12,7 @@ import pytest
 
 import inspector
 from inspector.guest import Guest
-from inspector.mappings.ranges import coalesce, coalesce_pieces, in_order
+from inspector.mappings.ranges import coalesce, in_order, join
 from inspector.mappings.reverse import Index
 from inspector.radix.columns import Root
 from inspector.radix.sweep import stream, sweep
@@ -65,9 +65,7 @@ def test_a_sweep_of_all_processes_is_what_the_walks_find(recorded: Guest) -> Non
 def test_a_stream_gives_the_same_ranges(recorded: Guest) -> None:
     read, trees = recorded.memory.read_runs, roots(recorded)
     whole = in_order(coalesce(sweep(read, trees).columns()))
-    piecewise = coalesce_pieces(stream(read, trees))
-    assert piecewise is not None
-    again = in_order(piecewise)
+    again = in_order(join([coalesce(piece) for piece in stream(read, trees)]))
     for name in ("root", "offset", "ra", "shift", "flags", "count"):
         assert np.array_equal(getattr(again, name), getattr(whole, name)), name
 

@@ -11,18 +11,15 @@ from inspector.commands.notes import Note
 from inspector.commands.registry import Answered, Session
 from inspector.commands.scope import selection_of
 from inspector.errors import UsageError
+from inspector.mappings.runs import AT_A_TIME, Run
 
 if TYPE_CHECKING:
     from inspector.mappings.difference import Changes, Kind
-    from inspector.mappings.runs import Run
     from inspector.mappings.select import Selection
     from inspector.mappings.table_changes import TableChanges
     from inspector.memory.physical import RamMap
     from inspector.moments import Difference, Moment, ProcessChange
     from inspector.radix.columns import Root
-
-AT_A_TIME = 1 << 12
-"""Rows that are turned into plain numbers together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +235,6 @@ def _changed(
 
 
 def _state(root: Root, ea: int, size: int, ra: int, shift: int, flags: int, ram: RamMap) -> State | None:
-    from inspector.mappings.runs import Run
-
     if not flags:
         return None
     pages = max(size >> shift, 1)  # a change may be of part of a page

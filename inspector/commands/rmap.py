@@ -24,7 +24,7 @@ from inspector.radix.bits import PTE_RPN
 from inspector.spaces import Spaces
 
 if TYPE_CHECKING:
-    from inspector.mappings.aliases import Conflict
+    from inspector.mappings.conflicts import Conflict
     from inspector.mappings.ranges import Ranges
     from inspector.mappings.runs import Run
     from inspector.mappings.select import Selection
@@ -70,7 +70,7 @@ class Asked(Answered):
 @dataclass(frozen=True, slots=True)
 class Unlike:
     """``size`` bytes from ``ra`` on that two mappings have unlike each other, ``words`` for each. See
-    :class:`inspector.mappings.aliases.Conflict`."""
+    :class:`inspector.mappings.conflicts.Conflict`."""
 
     kind: str
     ra: int
@@ -156,7 +156,7 @@ def _mappings(
     spaces: Spaces, tables: TablePages, selection: Selection, asked: tuple[int, int, bool], limit: int | None
 ) -> Iterator[Answer]:
     """What maps these real addresses, and in what that differs."""
-    from inspector.mappings.aliases import conflicts, stretches
+    from inspector.mappings.conflicts import conflicts, layers
     from inspector.mappings.ranges import coalesce, single
     from inspector.mappings.reverse import reaching
     from inspector.mappings.runs import runs_of
@@ -172,7 +172,7 @@ def _mappings(
         return
     mapped = single(leaves) if alone else coalesce(leaves)
     found = reaching(leaves, start) if alone else mapped
-    cut = stretches(mapped, start, end)
+    cut = layers(mapped, start, end)
     yield Asked(where, len(found), cut.mapped)
     unlike = tuple(_told(mapped, each) for each in conflicts(mapped, cut))
     shown = found if limit is None else found.take(slice(limit))

@@ -15,6 +15,7 @@ import numpy as np
 
 from inspector.mappings.ranges import Ranges
 from inspector.mappings.select import Selection
+from inspector.memory.spans import merged
 from inspector.radix.bits import PTE_ATT, PTE_C, PTE_EXEC, PTE_PRIVILEGED, PTE_R, PTE_READ, PTE_WRITE
 from inspector.radix.columns import NO_PID, U8, U16, U32, U64, Bools, InTrees, Root, Rows
 
@@ -58,9 +59,9 @@ END = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Spans:
-    """Parts of trees: ``root`` is an index into ``roots``, ``offset`` the EA below its quadrant, ``size`` in bytes.
-    Trees that neither side of a comparison has must not be among ``roots``."""
+class Unseen:
+    """Parts of trees that could not be read: ``root`` is an index into ``roots``, ``offset`` the EA below its quadrant,
+    ``size`` in bytes. Trees that neither side of a comparison has must not be among ``roots``."""
 
     roots: tuple[Root, ...]
     root: U32
@@ -161,8 +162,8 @@ def compare(
     before: Ranges,
     after: Ranges,
     *,
-    unseen_before: Spans | None = None,
-    unseen_after: Spans | None = None,
+    unseen_before: Unseen | None = None,
+    unseen_after: Unseen | None = None,
     part_rows: int = PART_ROWS,
 ) -> Changes:
     """What differs between two tables of ranges, whose trees are told apart by LPID and PID. Ranges of a tree do not
@@ -188,7 +189,7 @@ class _Side:
     cuts: U64
 
     @classmethod
-    def of(cls, ranges: Ranges, trees: Sequence[Root], unseen: Spans | None) -> _Side:
+    def of(cls, ranges: Ranges, trees: Sequence[Root], unseen: Unseen | None) -> _Side:
         number = numbers(ranges.roots, trees) << np.uint64(TREE_PAGES_SHIFT)
         begin = number[ranges.root] | ranges.offset >> np.uint64(PAGE_SHIFT)
         if (begin[1:] < begin[:-1]).any():
@@ -219,18 +220,14 @@ class _Side:
         return ranges.count[rows] << (ranges.shift[rows] - np.uint8(PAGE_SHIFT)).astype(np.uint64)
 
 
-def _union(trees: Sequence[Root], unseen: Spans | None) -> U64:
+def _union(trees: Sequence[Root], unseen: Unseen | None) -> U64:
     """Where the union of these spans begins and ends, as places, in turns."""
     if unseen is None or not len(unseen.root):
         return np.zeros(0, np.uint64)
     number = numbers(unseen.roots, trees) << np.uint64(TREE_PAGES_SHIFT)
     begin = number[unseen.root] | unseen.offset >> np.uint64(PAGE_SHIFT)
     end = begin + (unseen.size >> np.uint64(PAGE_SHIFT))
-    order = np.argsort(begin)
-    begin, end = begin[order], np.maximum.accumulate(end[order])
-    first = np.flatnonzero(np.append(True, begin[1:] > end[:-1]))
-    last = np.append(first[1:], len(begin)) - 1
-    return np.stack((begin[first], end[last]), axis=1).reshape(-1)
+    return np.stack(merged(begin, end), axis=1).reshape(-1)
 
 
 @dataclass(frozen=True, slots=True)

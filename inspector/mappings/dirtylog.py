@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from inspector.errors import UsageError
-from inspector.mappings.intervals import merged
 from inspector.mappings.ranges import Ranges
+from inspector.memory.spans import merged
 from inspector.radix.columns import NO_PID, U64
 
 LONG_BITS = 64

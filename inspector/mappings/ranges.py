@@ -6,7 +6,7 @@ addresses and whose real addresses both go on where the page before ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -61,13 +61,6 @@ def coalesce(columns: Columns) -> Ranges:
     first = np.flatnonzero(_begins(columns))
     count = np.diff(np.append(first, len(columns))).astype(np.uint64)
     return replace(single(columns.take(first)), count=count)
-
-
-def coalesce_pieces(pieces: Iterable[Columns]) -> Ranges | None:
-    """The same of columns that come in pieces, as a stream gives them; None where there is no piece. Only the ranges
-    are kept."""
-    found = [coalesce(piece) for piece in pieces]
-    return join(found) if found else None
 
 
 def join(found: Sequence[Ranges]) -> Ranges:

@@ -96,7 +96,7 @@ def _touches(start: U64, size: U64, spans: Sequence[Span]) -> Bools:
     last = start + size - np.uint64(1)
     touches = np.zeros(len(start), np.bool_)
     for low, end in spans:
-        if low < end and low < 1 << 64:
+        if max(low, 0) < min(end, 1 << 64):
             touches |= (start <= np.uint64(min(end - 1, (1 << 64) - 1))) & (last >= np.uint64(max(low, 0)))
     return touches
 

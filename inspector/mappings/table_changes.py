@@ -7,7 +7,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from inspector.mappings.difference import Spans, numbers, trees_of
+from inspector.mappings.difference import Unseen, numbers, trees_of
 from inspector.mappings.select import Selection
 from inspector.radix.columns import U8, U32, U64, Bools, InTrees, Root, Rows, Tables
 
@@ -73,7 +73,7 @@ class _Extent:
 
 
 def compare_tables(
-    before: Tables, after: Tables, *, unseen_before: Spans | None = None, unseen_after: Spans | None = None
+    before: Tables, after: Tables, *, unseen_before: Unseen | None = None, unseen_after: Unseen | None = None
 ) -> TableChanges:
     """Table pages of the one and not of the other. One of the same address, level and size that now is another tree's
     was freed and allocated again, unless several trees share it, of which any may be told as its owner."""
@@ -120,7 +120,7 @@ def _among(key: U64, owner: U64, shared: Bools, keys: U64, owners: U64, all_shar
     return found
 
 
-def _hidden(owner: U64, offset: U64, unseen: Spans | None, trees: tuple[Root, ...]) -> Bools:
+def _hidden(owner: U64, offset: U64, unseen: Unseen | None, trees: tuple[Root, ...]) -> Bools:
     """Which tables stand below one that could not be read on the other side. Such spans are few."""
     hidden = np.zeros(len(owner), np.bool_)
     if unseen is None or not len(hidden):

@@ -8,17 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.mappings.intervals import merged
 from inspector.mappings.runs import AT_A_TIME
 from inspector.mappings.select import covered
+from inspector.memory.spans import merged
 from inspector.radix.columns import U64, Root, Rows, Tables
 from inspector.radix.slab import Slab
 from inspector.radix.sweep import Sweep
 
 PAGES = (12, 16)
 """log2 of the pages that a kernel takes memory by: of these tables are made, or many small ones in each."""
-SORTS = ("ea", "address", "fill")
-"""What tables can be put in order of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Sets of real addresses as arrays: put together, cut to each other and taken from each other in bulk.
+"""Sets of addresses as arrays: put together, cut to each other and taken from each other in bulk.
 
 A set is told by spans that are disjoint, ascending and do not touch. Addresses are unsigned 64-bit, and the very last
 byte of the address space, 2**64 - 1, is in no set: no real address is as long.
@@ -15,6 +15,17 @@ from numpy.typing import NDArray
 U64 = NDArray[np.uint64]
 Bools = NDArray[np.bool_]
 LAST = (1 << 64) - 1
+
+
+def merged(first: U64, end: U64) -> tuple[U64, U64]:
+    """(first, end) of the disjoint stretches, ascending, that together hold what these hold. None is empty; ``end`` is
+    one past the last. Stretches that touch become one."""
+    if not len(first):
+        return first, end
+    first, end = np.sort(first), np.sort(end)
+    # So many have begun by the i-th beginning, and none goes on there: then all that began before have ended before.
+    apart = first[1:] > end[:-1]
+    return first[np.append(True, apart)], end[np.append(apart, True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +46,7 @@ class Spans:
     def union(cls, start: U64, end: U64) -> Spans:
         """The same of two columns."""
         some = start < end
-        if not some.all():
-            start, end = start[some], end[some]
-        if len(start) > 1 and bool((start[1:] < start[:-1]).any()):
-            order = np.argsort(start, kind="stable")
-            start, end = start[order], end[order]
-        reach = np.maximum.accumulate(end)
-        first = np.ones(len(start), np.bool_)
-        first[1:] = start[1:] > reach[:-1]
-        begin = np.flatnonzero(first)
-        return cls(start[begin], reach[np.append(begin[1:], len(start)) - 1] if len(begin) else end)
+        return cls(*(merged(start, end) if some.all() else merged(start[some], end[some])))
 
     def __len__(self) -> int:
         return len(self.start)

@@ -61,5 +61,12 @@ def test_what_nothing_touches_is_empty() -> None:
     assert len(selected(replace(ranges, flags=ranges.flags & np.uint64(0)), Selection(changed=True))) == 0
 
 
+def test_what_lies_below_or_beyond_all_addresses_touches_nothing() -> None:
+    ranges = coalesce(columns_of([[leaf(0, 0)]]))
+    for span in ((-2, 0), (1 << 64, 1 << 65), (3, 3), (-1, -2)):
+        assert not Selection(ra=[span]).mask(ranges).any()
+    assert Selection(ra=[(-1, 1 << 65)]).mask(ranges).all()
+
+
 def test_spans_apart() -> None:
     assert apart([(5, 9), (-4, 2), (2, 3), (8, 8), (8, 12), (20, 1 << 80)]) == [(0, 3), (5, 12), (20, 1 << 64)]

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.mappings.difference import KINDS, RIGHTS, SOFTWARE, Changes, Half, Kind, Spans, compare, pages_of
+from inspector.mappings.difference import KINDS, RIGHTS, SOFTWARE, Changes, Half, Kind, Unseen, compare, pages_of
 from inspector.mappings.ranges import Ranges, coalesce
 from inspector.mappings.select import Selection
 from inspector.radix.bits import PTE_ATT, PTE_C, PTE_R, PTE_WRITE
@@ -207,7 +207,7 @@ def test_where_tables_were_not_read_nothing_is_said_to_have_come_or_gone(
         mine = [(offset & ~((1 << shift) - 1), 1 << shift) for which, offset, shift in unread if which == side]
         mine = mine if trees else []
         spans.append(
-            Spans(
+            Unseen(
                 tuple(tree.root for tree in trees),
                 np.zeros(len(mine), np.uint32),
                 np.array([start for start, _ in mine], np.uint64),

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.mappings.ranges import Ranges, coalesce, coalesce_pieces, in_order, single
+from inspector.mappings.ranges import Ranges, coalesce, in_order, join, single
 from inspector.radix.columns import Columns, Places, Root
 from inspector.radix.tree import Leaf
 from tests.mappings import run_model as runs
@@ -62,8 +62,7 @@ def test_they_are_the_runs_of_each_tree(trees: list[list[Leaf]]) -> None:
 def test_pieces_make_the_same_ranges(trees: list[list[Leaf]], each: int) -> None:
     columns = columns_of(trees)
     pieces = [columns.take(slice(at, at + each)) for at in range(0, len(columns), each)]
-    found = coalesce_pieces(pieces)
-    assert ([] if found is None else rows(found)) == expected(trees)
+    assert (rows(join([coalesce(piece) for piece in pieces])) if pieces else []) == expected(trees)
 
 
 @given(TREES)
@@ -93,4 +92,3 @@ def test_order_is_by_tree_and_address() -> None:
 
 def test_no_leaves_no_ranges() -> None:
     assert len(coalesce(columns_of([[]]))) == 0
-    assert coalesce_pieces([]) is None

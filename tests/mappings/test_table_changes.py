@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.mappings.difference import Spans
+from inspector.mappings.difference import Unseen
 from inspector.mappings.select import Selection
 from inspector.mappings.table_changes import Fate, TableChanges, compare_tables
 from inspector.radix.columns import Root, Tables
@@ -97,7 +97,7 @@ def test_another_size_is_another_table() -> None:
 
 def test_below_what_could_not_be_read_nothing_is_said_to_have_come_or_gone() -> None:
     trees = tables().roots
-    unread = Spans(trees, np.array([1], np.uint32), np.array([GiB], np.uint64), np.array([GiB], np.uint64))
+    unread = Unseen(trees, np.array([1], np.uint32), np.array([GiB], np.uint64), np.array([GiB], np.uint64))
     there = tables(Page(4, 0x1000, offset=GiB), Page(4, 0x2000, offset=2 * GiB), Page(0, 0x3000, offset=GiB))
     hidden = [("ALLOCATED", 0, 0, 0x3000), ("UNSEEN", 4, 0, 0x1000), ("ALLOCATED", 4, 0, 0x2000)]
     assert rows(compare_tables(tables(), there, unseen_before=unread)) == hidden

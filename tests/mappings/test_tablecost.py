@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.mappings.tablecost import SORTS, Table, by_tree, cost, in_order, rows, where
+from inspector.commands.tables import ORDERS
+from inspector.mappings.tablecost import Table, by_tree, cost, in_order, rows, where
 from inspector.radix.columns import Limits, Root, Tables
 from inspector.radix.sweep import Sweep, sweep
 from tests.radix.broken import worlds
@@ -128,7 +129,7 @@ def every_256(start: int, size: int) -> range:
     return range(start, start + size, 256)
 
 
-@given(st.integers(0, 1 << 32), st.sampled_from(SORTS))
+@given(st.integers(0, 1 << 32), st.sampled_from(ORDERS))
 def test_a_table_at_a_time(seed: int, by: str) -> None:
     memory, roots = forest(Random(seed), True)
     tables = swept(memory, roots).tables()
@@ -201,7 +202,7 @@ def test_broken_trees_and_bounds_raise_nothing(world: World, most: int) -> None:
         assert where(tables)[2].sum() == len(tables)
 
 
-@pytest.mark.parametrize("by", SORTS)
+@pytest.mark.parametrize("by", ORDERS)
 def test_none_can_be_put_in_order(by: str) -> None:
     none = np.zeros(0, np.uint64)
     tables = Tables((), none, none.astype(np.uint8), none.astype(np.uint32), none.astype(np.uint16),

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.memory.spans import LAST, Spans
+from inspector.memory.spans import LAST, Spans, merged
 
 PAIRS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=8)
 
@@ -52,3 +52,19 @@ def test_the_far_end_of_the_address_space() -> None:
     assert list(spans) == [(0, 3), (LAST - 0xFFFF, LAST)]
     assert spans.total == 3 + 0xFFFF
     assert list(spans.without(Spans.of([(1, 2)]))) == [(0, 1), (2, 3), (LAST - 0xFFFF, LAST)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 12)), max_size=20))
+def test_stretches_put_together_hold_the_same_and_stand_apart(stretches: list[tuple[int, int]]) -> None:
+    first = np.array([at for at, _ in stretches], np.uint64)
+    found = merged(first, first + np.array([size for _, size in stretches], np.uint64))
+    pairs = list(zip(*(each.tolist() for each in found), strict=True))
+    held = {number for at, size in stretches for number in range(at, at + size)}
+    assert {number for at, end in pairs for number in range(at, end)} == held
+    assert all(at < end for at, end in pairs)
+    assert all(end < after for (_, end), (after, _) in pairwise(pairs))
+
+
+def test_no_stretches_make_none() -> None:
+    none = np.zeros(0, np.uint64)
+    assert [len(each) for each in merged(none, none)] == [0, 0]

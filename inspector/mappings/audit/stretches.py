@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.mappings.intervals import merged
+from inspector.memory.spans import merged
 from inspector.radix.columns import U64, Bools
 
 COARSE_FROM = 64

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.mappings.aliases import Conflict, conflicts, stretches
+from inspector.mappings.conflicts import Conflict, conflicts, layers
 from inspector.mappings.ranges import coalesce
 from inspector.radix.tree import Leaf
 from tests.mappings.test_ranges import columns_of
@@ -58,7 +58,7 @@ def test_they_are_what_every_pair_on_every_page_says(
     columns = columns_of(trees)
     mapped = coalesce(columns) if together else columns
     start, end = where
-    found = stretches(mapped, start, end)
+    found = layers(mapped, start, end)
     told: dict[str, Conflict] = {each.kind: each for each in conflicts(mapped, found)}
     edges = sorted({start, *(at for at in range(0, 1 << 18, PAGE) if start < at < end), min(end, 1 << 18)})
     for kind in KINDS:
@@ -83,9 +83,9 @@ def test_they_are_what_every_pair_on_every_page_says(
 
 
 @given(st.lists(one_tree(), min_size=1, max_size=3))
-def test_stretches_count_every_mapping(trees: list[list[Leaf]]) -> None:
+def test_layers_count_every_mapping(trees: list[list[Leaf]]) -> None:
     leaves = [each for tree in trees for each in tree]
-    found = stretches(columns_of(trees))
+    found = layers(columns_of(trees))
     for at in range(0, 1 << 18, PAGE):
         here = [each for each in leaves if each.ra <= at < each.ra + (1 << each.shift)]
         row = next((row for row, start in enumerate(found.start.tolist()) if start <= at < int(found.end[row])), None)

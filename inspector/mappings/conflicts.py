@@ -39,7 +39,7 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretches:
+class Layers:
     """Real memory cut where any mapping begins or ends: a row for each stretch, which may be mapped by none.
 
     Of each stretch how many mappings it has, and how many of them allow what."""
@@ -65,7 +65,7 @@ class Stretches:
         return int(self.size[self.mappings > 0].sum(dtype=np.uint64))
 
 
-def stretches(mapped: Mapped, start: int = 0, end: int = (1 << 64) - 1) -> Stretches:
+def layers(mapped: Mapped, start: int = 0, end: int = (1 << 64) - 1) -> Layers:
     """The real memory that these mappings reach, from ``start`` up to ``end``. It costs a sort of their ends."""
     low, high = np.uint64(max(start, 0)), np.uint64(min(end, (1 << 64) - 1))
     ra = mapped.ra
@@ -84,7 +84,7 @@ def stretches(mapped: Mapped, start: int = 0, end: int = (1 << 64) - 1) -> Stret
         steps = np.ones(len(ra), np.int8) if which is None else which.view(np.int8)
         return np.cumsum(np.concatenate([steps, -steps])[order], dtype=np.int64)[edge][:-1]
 
-    return Stretches(
+    return Layers(
         edges[:-1],
         edges[1:],
         counts(None),
@@ -96,13 +96,13 @@ def stretches(mapped: Mapped, start: int = 0, end: int = (1 << 64) - 1) -> Stret
     )
 
 
-def conflicts(mapped: Mapped, found: Stretches | None = None) -> list[Conflict]:
-    """Where these mappings do not agree, one conflict for each kind; ``found`` are their stretches, those of all real
+def conflicts(mapped: Mapped, found: Layers | None = None) -> list[Conflict]:
+    """Where these mappings do not agree, one conflict for each kind; ``found`` are their layers, those of all real
     memory where none are given."""
-    return list(_conflicts(mapped, stretches(mapped) if found is None else found))
+    return list(_conflicts(mapped, layers(mapped) if found is None else found))
 
 
-def _conflicts(mapped: Mapped, found: Stretches) -> Iterator[Conflict]:
+def _conflicts(mapped: Mapped, found: Layers) -> Iterator[Conflict]:
     # One mapping that allows both is no conflict; one more that allows either is.
     several = found.writable + found.executable - found.both >= 2
     unlike = several & (found.writable > 0) & (found.executable > 0)
@@ -128,7 +128,7 @@ def _conflicts(mapped: Mapped, found: Stretches) -> Iterator[Conflict]:
 
 
 def _conflict(
-    kind: Kind, mapped: Mapped, found: Stretches, where: Bools, which: tuple[Bools, Bools], words: tuple[str, str]
+    kind: Kind, mapped: Mapped, found: Layers, where: Bools, which: tuple[Bools, Bools], words: tuple[str, str]
 ) -> Conflict:
     """The conflict of those stretches, with two mappings of the first as an example."""
     ra = int(found.start[np.argmax(where)])
