@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -89,7 +89,7 @@ def looked_at(session: Session, arguments: Namespace, which: Which = "all") -> G
         return None
     pids: list[int] | None = None
     if arguments.pid is not None:
-        pids = [session.value(text) for text in arguments.pid]
+        pids = pids_of(session, arguments.pid)
     elif which == "current" and not arguments.all:
         pids = [KERNEL_PID]
         current = [pid for pid, cpus in current_pids(guest).items() if guest.cpu in cpus]
@@ -102,6 +102,20 @@ def looked_at(session: Session, arguments: Namespace, which: Which = "all") -> G
     if spaces.interrupted:
         yield Unfinished()
     return spaces
+
+
+def pids_of(session: Session, texts: Sequence[str] | None) -> list[int]:
+    """The radix PIDs that ``--pid`` gives. Raises UsageError."""
+    pids = []
+    for text in texts or ():
+        try:
+            value = session.value(text)
+        except UsageError as error:
+            raise UsageError(f"--pid: {error}") from None
+        if value >> 63:
+            raise UsageError(f"--pid takes a radix PID, not {text!r}; 'pids' lists those there are")
+        pids.append(value)
+    return pids
 
 
 def oddities(spaces: Spaces, findings: Findings | None = None, most: int = ODDITIES_TOLD) -> Iterator[Odd]:
@@ -164,13 +178,16 @@ def selection_of(session: Session, arguments: Namespace) -> Selection:
     """The conditions that ``arguments`` give; the PIDs are not among them. Raises UsageError, ExpressionError."""
     from inspector.linux.regions import region_named
     from inspector.mappings.rights import parse
-    from inspector.mappings.select import Selection, attribute, page_shift
+    from inspector.mappings.select import Selection, attribute, both, page_shift
 
     if arguments.rights is not None:
         parse(arguments.rights)  # a wrong one is told before anything is read
-    regions = [region_named(name) for name in arguments.region or ()]
+    regions = [(each.start, each.end) for each in map(region_named, arguments.region or ())]
+    eas = [span(session, text) for text in arguments.ea or ()]
+    if eas and regions and not both(eas, regions):
+        raise UsageError("no address that --ea names lies in the --region named; leave one of the two out")
     return Selection(
-        ea=[*(span(session, text) for text in arguments.ea or ()), *((each.start, each.end) for each in regions)],
+        ea=both(eas, regions),
         ra=[span(session, text) for text in arguments.ra or ()],
         shifts={page_shift(text) for text in arguments.page or ()},
         rights=arguments.rights,
@@ -202,8 +219,9 @@ def span(session: Session, text: str) -> Span:
     return start, start + 1
 
 
-def count(session: Session, text: str | None, option: str) -> int | None:
-    """A count that an option gives, None where it does not. Raises UsageError for a negative one."""
+def count(session: Session, text: str | None, option: str, otherwise: str = "all") -> int | None:
+    """A count that an option gives, None where it does not; without it there are ``otherwise``. Raises UsageError for
+    a negative one."""
     if text is None:
         return None
     try:
@@ -211,5 +229,5 @@ def count(session: Session, text: str | None, option: str) -> int | None:
     except UsageError as error:
         raise UsageError(f"{option}: {error}") from None
     if value >> 63:
-        raise UsageError(f"{option} takes a count, not {text!r}; leave it out for all")
+        raise UsageError(f"{option} takes a count, not {text!r}; leave it out for {otherwise}")
     return value

@@ -101,6 +101,14 @@ def _touches(start: U64, size: U64, spans: Sequence[Span]) -> Bools:
     return touches
 
 
+def both(ones: Sequence[Span], others: Sequence[Span]) -> Sequence[Span]:
+    """What lies in one of ``ones`` and in one of ``others``, where no spans at all ask for nothing."""
+    if not ones or not others:
+        return ones or others
+    met = [(max(low, first), min(high, end)) for low, high in ones for first, end in others]
+    return [(low, high) for low, high in met if low < high]
+
+
 def covered(start: U64, size: U64, spans: Sequence[Span]) -> Bools:
     """Which of these mappings (of at least a byte each) lie in one of the spans whole; they are disjoint and in order,
     as :meth:`inspector.memory.physical.RamMap.spans` has them."""

@@ -13,7 +13,9 @@ from inspector.mappings.select import (
     ATTRIBUTES,
     Mapped,
     Selection,
+    Span,
     attribute,
+    both,
     can_be_mapped,
     containing,
     covered,
@@ -128,3 +130,17 @@ def test_what_is_covered_is_what_a_ram_map_covers(trees: list[list[Leaf]], bound
 )
 def test_what_trees_reach(span: tuple[int, int], reached: bool) -> None:
     assert can_be_mapped(span) is reached
+
+
+@pytest.mark.parametrize(
+    ("ones", "others", "met"),
+    [
+        ([], [], []),
+        ([(1, 5)], [], [(1, 5)]),
+        ([], [(1, 5)], [(1, 5)]),
+        ([(1, 5), (8, 9)], [(4, 20)], [(4, 5), (8, 9)]),
+        ([(1, 5)], [(5, 9)], []),
+    ],
+)
+def test_spans_of_two_conditions_are_where_both_hold(ones: list[Span], others: list[Span], met: list[Span]) -> None:
+    assert both(ones, others) == met
