@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,6 +11,7 @@ from inspector.commands.notes import Note
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
 from inspector.commands.scope import (
     Beside,
+    Unfinished,
     count,
     looked_at,
     not_there,
@@ -18,7 +19,7 @@ from inspector.commands.scope import (
     selection_arguments,
     selection_of,
 )
-from inspector.errors import UnknownSymbol
+from inspector.errors import UnknownSymbol, UsageError
 from inspector.guest import Guest
 from inspector.mappings.audit.finding import RANK, Finding, Severity
 from inspector.mappings.audit.rules import RULES, Rule, chosen, rule_named
@@ -26,6 +27,7 @@ from inspector.radix.bits import PTCR_PATB, PTCR_PATS, REAL_MODE_MASK, table_byt
 
 if TYPE_CHECKING:
     from inspector.mappings.audit.subject import Surroundings
+    from inspector.spaces import Spaces
 
 NEVER = "never"
 MOST_TOLD = "5"
@@ -70,19 +72,24 @@ Answer = Found | Audited | Listed | Beside
 
 
 def _audit(session: Session, arguments: Namespace) -> Iterator[Answer]:
-    rules = chosen(arguments.rule or (), arguments.no_rule or (), arguments.severity)
+    from inspector.mappings.audit.run import audit, of_selection
+
+    asked, without = _names(arguments.rule), _names(arguments.no_rule)
+    rules = chosen(asked, without, arguments.severity)
     if arguments.rules:
-        named = {rule_named(name).slug for name in arguments.rule or ()}
-        picky = named or arguments.severity or arguments.no_rule
+        named = {rule_named(name).slug for name in asked}
+        picky = named or arguments.severity or without
         yield from (Listed(rule, bool(named)) for slug, rule in RULES.items() if not picky or slug in rules)
         return
-    limit = count(session, arguments.limit, "--limit")
+    limit = count(session, arguments.limit, "--limit", MOST_TOLD)
     selection = selection_of(session, arguments)
+    if not of_selection(rules, selection):
+        # A script that asks nothing must not be told that nothing is wrong.
+        way = "leave out the conditions" if rules else "leave out some --no-rule"
+        raise UsageError(f"no rule is left to ask; {way}, or name other rules with --rule")
     spaces = yield from looked_at(session, arguments)
     if spaces is None:
         return
-    from inspector.mappings.audit.run import audit
-
     guest = session.at
 
     def progress(done: int, total: int) -> None:
@@ -95,10 +102,30 @@ def _audit(session: Session, arguments: Namespace) -> Iterator[Answer]:
     if len(report.rules) < len(rules):
         left = len(rules) - len(report.rules)
         yield Note(f"{left} of the rules are about tables, and are not asked where mappings are chosen")
+    if not {"table-unread", "process-table-unread"} <= set(report.rules):
+        yield from _unread(spaces, arguments.fail_on == NEVER)
     failed = arguments.fail_on != NEVER and report.fails(arguments.fail_on)
     tables = sum(len(slab.address) for slab in spaces.sweep.slabs)
     trees, leaves = len(spaces.roots), spaces.sweep.leaf_count
     yield Audited(report.by_severity, len(report.rules), trees, tables, leaves, failed)
+
+
+def _unread(spaces: Spaces, never: bool) -> Iterator[Note | Unfinished]:
+    """That not all was looked at, where the rules that tell so were not asked. Where the audit is ``never`` to fail
+    this is no finding either."""
+    from inspector.mappings.audit.trees import OF_CAUSE
+
+    counts = spaces.sweep.findings.counts
+    unread = sum(counts[cause] for cause, rule in OF_CAUSE.items() if rule == "table-unread" and cause in counts)
+    if unread or spaces.missed.length:
+        what = f"{unread} of the tables" if unread else "part of the process table"
+        text = f"{what} could not be read, so not all was audited; 'audit' with all its rules tells where"
+        yield Note(text) if never else Unfinished(text)
+
+
+def _names(texts: Sequence[str] | None) -> list[str]:
+    """The rules that an option names, each time one or several with commas between them."""
+    return [name for text in texts or () for name in text.split(",")]
 
 
 def surroundings(guest: Guest) -> Surroundings:
@@ -121,8 +148,8 @@ def _kernel_text(guest: Guest) -> tuple[int, int] | None:
 
 def _arguments(parser: Parser) -> None:
     parser.add_argument("--rules", action="store_true", help="list the rules; with --rule, tell of these in full")
-    parser.add_argument("--rule", metavar="NAME", action="append", help="ask this rule (and others so named) alone")
-    parser.add_argument("--no-rule", metavar="NAME", action="append", help="leave this rule out")
+    parser.add_argument("--rule", metavar="NAME,…", action="append", help="ask this rule (and others so named) alone")
+    parser.add_argument("--no-rule", metavar="NAME,…", action="append", help="leave this rule out")
     parser.add_argument("--severity", choices=list(RANK), help="ask all rules that are so grave or graver")
     parser.add_argument(
         "--fail-on", choices=[*RANK, NEVER], default="warning", help="exit with 1 if there is any so grave (warning)"

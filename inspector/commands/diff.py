@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, ClassVar
 from inspector.commands.changes import Answer, Which, asked_for, told
 from inspector.commands.notes import Note
 from inspector.commands.registry import Command, Example, Parser, Session
-from inspector.commands.scope import Beside, Odd, count, looked_at, not_there, scope_arguments, selection_arguments
+from inspector.commands.scope import (
+    Beside,
+    Odd,
+    count,
+    looked_at,
+    not_there,
+    pids_of,
+    scope_arguments,
+    selection_arguments,
+)
 from inspector.errors import UsageError
 from inspector.trees import base_of
 
@@ -87,7 +96,7 @@ def _named(session: Session, arguments: Namespace, name: str, side: str) -> Look
     mark = session.marks.get(name)
     if mark is not None:
         if arguments.pid is not None:
-            mark = mark.only([session.value(text) for text in arguments.pid])
+            mark = mark.only(pids_of(session, arguments.pid))
         return replace(mark, name=f"mark {name}")
     return (yield from _file(session, arguments, name, side))
 
@@ -186,7 +195,7 @@ def _beside(session: Session, arguments: Namespace, before: Moment, after: Momen
 
     there = {each.pid for moment in (before, after) for each in moment.spaces.trees}
     unreadable = {each.pid for moment in (before, after) for each in moment.spaces.absent if each.cause != "no-process"}
-    for pid in dict.fromkeys(session.value(text) for text in arguments.pid or ()):
+    for pid in dict.fromkeys(pids_of(session, arguments.pid)):
         if pid not in there | unreadable:
             reason = f"the process-table entry of PID {pid} is empty on both sides: no address space has this PID"
             yield Odd(0, pid, base_of(pid), "no-process", reason)

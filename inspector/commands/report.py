@@ -32,7 +32,7 @@ def _report(session: Session, arguments: Namespace) -> Iterator[Reported | Besid
     from inspector.snapshot.output import refuse_existing
 
     guest = session.at
-    limit = count(session, arguments.limit, "--limit")
+    limit = count(session, arguments.limit, "--limit", f"{MOST_RANGES:,}")
     refuse_existing(arguments.file, arguments.force)  # told before anything is read
     if arguments.file.endswith((".gz", ".zst")):
         raise UsageError(f"{arguments.file}: a browser opens no packed page; give a name that ends in .html")

@@ -20,6 +20,7 @@ from inspector.commands.scope import (
     count,
     looked_at,
     not_there,
+    pids_of,
     selection_arguments,
     selection_of,
     span,
@@ -93,10 +94,10 @@ def _search(session: Session, arguments: Namespace) -> Iterator[Answer]:
     from inspector.memory.spans import Spans
 
     guest = session.at
-    limit = LIMIT if arguments.limit is None else count(session, arguments.limit, "--limit") or 0
+    limit = LIMIT if arguments.limit is None else count(session, arguments.limit, "--limit", str(LIMIT)) or 0
     pattern = yield from _pattern(session, arguments)
     selection = selection_of(session, arguments)
-    pids = [session.value(text) for text in arguments.pid or ()]
+    pids = pids_of(session, arguments.pid)
     if pids:
         selection = replace(selection, pids=pids)
     ranges = [span(session, text) for text in arguments.range or ()]
@@ -182,9 +183,9 @@ def _pattern(session: Session, arguments: Namespace) -> Generator[Note, None, Pa
     else:
         align = size = arguments.size or 8
         order, note = _order(session.at, arguments.order) if size > 1 else ("big", None)
+        data = b"".join(_word(session, text, size, order) for text in words)
         if note is not None:
             yield note
-        data = b"".join(_word(session, text, size, order) for text in words)
     if arguments.align is not None:
         align = session.value(arguments.align)
         if align < 1 or align & (align - 1):
@@ -196,7 +197,7 @@ def _pattern(session: Session, arguments: Namespace) -> Generator[Note, None, Pa
 
 def _hexadecimal(words: Sequence[str]) -> bytes:
     """The bytes of ``de ad be ef`` or ``deadbeef``. Raises UsageError."""
-    digits = [word[2:] if word[:2].lower() == "0x" else word for word in words]
+    digits = [word[2:] if word[:2].lower() == "0x" else word for word in " ".join(words).split()]
     try:
         if any(len(each) % 2 for each in digits):
             raise ValueError

@@ -95,7 +95,7 @@ def _argument(command_name: str, action: Action) -> Argument:
         return Argument("command", _subjects())
     named = CHOICES.get(action.dest)
     if named is not None and action.type is None:
-        return Argument("choices" if action.metavar == "KIND,…" else "choice", named())
+        return Argument("choices" if str(action.metavar).endswith(",…") else "choice", named())
     kind = BY_NAME.get((command_name, action.dest)) or BY_METAVAR.get(str(action.metavar), "expression")
     return Argument(kind)
 

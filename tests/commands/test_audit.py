@@ -38,6 +38,10 @@ own code and constants is writable by the linear map."""
 SILENT = {"wx-alias-linear", "changed-read-only", "unreferenced", "no-rights", "invalid-entry"}
 
 
+TABLE_UNREAD = 0x223_3000
+"""A last-level table of the fake Linux guest's."""
+
+
 @pytest.mark.parametrize("make", [linux_target, bare_target])
 def test_a_healthy_guest(make: object) -> None:
     target = linux_target() if make is linux_target else bare_target()
@@ -143,6 +147,29 @@ def test_rules_are_chosen() -> None:
         ask("audit --rule cycel", target)
     with pytest.raises(UsageError):
         ask("audit --severity grave", target)
+
+
+def test_several_rules_at_once() -> None:
+    both = told("audit --rules --rule wx-mapping,cycle")
+    assert [each["rule"] for each in both] == ["wx-mapping", "cycle"]
+    assert told("audit --no-rule wx-mapping,cycle") == told("audit --no-rule wx-mapping --no-rule cycle")
+
+
+@pytest.mark.parametrize("words", ["--rule cycle --no-rule cycle", "--rule cycle --user"])
+def test_that_no_rule_is_left_is_no_clean_bill(words: str) -> None:
+    with pytest.raises(UsageError, match="no rule is left to ask"):
+        ask(f"audit {words}")
+
+
+def test_that_not_all_was_audited_is_told_where_its_rule_was_not_asked() -> None:
+    target = linux_target()
+    target.source.refused = [(TABLE_UNREAD, 256)]
+    assert [each["rule"] for each in told("audit", target)[:-1]] == ["table-unread"]
+    beside, end = ask("audit --rule wx-alias --fail-on error", target)
+    assert not beside.ok
+    assert end.ok
+    assert "1 of the tables could not be read" in shown("audit --rule wx-alias", target)
+    assert all(each.ok for each in ask("audit --user --fail-on never", target))
 
 
 def test_only_some_address_spaces() -> None:

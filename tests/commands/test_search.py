@@ -158,6 +158,22 @@ def test_of_a_snapshot_it_says_what_it_does_not_hold() -> None:
     assert "did not capture" in shown("search text hello", target)
 
 
+def test_bytes_may_be_quoted_together() -> None:
+    line = "search bytes 'c0 00' 00 0000 --limit 1"
+    assert places(line) == places("search bytes c000000000 --limit 1") != []
+
+
+def test_what_is_wrong_is_told_before_anything_else() -> None:
+    with pytest.raises(UsageError, match="'nonsense'"):
+        next(run(session(), ["search", "word", "nonsense"]))
+    with pytest.raises(UsageError, match=f"leave it out for {LIMIT}"):
+        ask("search text foo --limit -1")
+    with pytest.raises(UsageError, match="--pid takes a radix PID, not '-1'"):
+        ask("search text foo --pid -1")
+    with pytest.raises(UsageError, match="--pid: 'nonsense'"):
+        ask("search text foo --pid nonsense")
+
+
 def test_what_is_refused_is_told() -> None:
     target = linux_target()
     target.source.refused = [(GiB, 0x1000)]

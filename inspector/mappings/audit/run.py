@@ -46,7 +46,7 @@ def audit(
     that is not there, and TargetError where tables must be read again and the target is lost."""
     wanted = chosen() if rules is None else {rule_named(name).slug for name in rules}
     some = selection is not None and not selection.everything
-    asked = tuple(slug for slug in RULES if slug in wanted and (not some or slug in CHECKS or slug in ALIASES))
+    asked = of_selection(wanted, selection)
     report = Report(asked, severities={slug: rule.severity for slug, rule in RULES.items()})
     collector = Collector(report, limit)
     if not some:
@@ -56,6 +56,12 @@ def audit(
         meant = selection.mask(columns) if some and selection is not None else None
         _leaves(collector, spaces, columns, around, meant, progress)
     return collector.done()
+
+
+def of_selection(rules: Collection[str], selection: Selection | None) -> tuple[str, ...]:
+    """Those of ``rules`` that can be asked of these mappings, in order: of all of them (None) every one."""
+    some = selection is not None and not selection.everything
+    return tuple(slug for slug in RULES if slug in rules and (not some or slug in CHECKS or slug in ALIASES))
 
 
 def _tables(collector: Collector, spaces: Subject, around: Surroundings) -> None:
