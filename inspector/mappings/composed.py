@@ -71,6 +71,8 @@ def _holes(
     guest: Ranges, row: np.typing.NDArray[np.intp], start: U64, stop: U64, count: np.typing.NDArray[np.intp]
 ) -> Ranges:
     """The parts of the guest's ranges that no segment covers."""
+    if (stop - start).sum() == guest.size.sum():
+        return guest.take(slice(0, 0))
     low, high = guest.ra, guest.ra + guest.size
     # The end of what is covered before each segment, and before each range's end.
     before = np.empty(len(row), np.uint64)
