@@ -9,7 +9,8 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from inspector.doctor import guest_cache, install_line
@@ -47,6 +48,31 @@ def built() -> bytes:
     return kept.read_bytes()
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an operation: ``word`` is "ok", "interrupt", "stopped", "exit" or "mmio"; ``value`` what was loaded
+    or the interrupt's vector; ``fields`` what else was told, by name (dar, dsisr, srr0, srr1, nip)."""
+
+    word: str
+    value: int | None
+    fields: Mapping[str, int]
+
+
+def outcome(line: str) -> Outcome:
+    """One line of the monitor's, taken apart."""
+    word, *rest = line.split()
+    if word == "mmio":  # mmio read GPA LENGTH nip NIP
+        way, gpa, length, *rest = rest
+        fields = {way: int(gpa, 16), "length": int(length)}
+        return Outcome(word, int(gpa, 16), fields | _pairs(rest))
+    value = int(rest.pop(0), 16) if len(rest) % 2 else None
+    return Outcome(word, value, _pairs(rest))
+
+
+def _pairs(words: Sequence[str]) -> dict[str, int]:
+    return {name: int(value, 16) for name, value in zip(words[::2], words[1::2], strict=True)}
+
+
 @dataclass
 class Monitor:
     """One KVM guest: the monitor's process in the host (a task's pid), and its virtual machine's descriptor."""
@@ -55,10 +81,11 @@ class Monitor:
     name: str
     task: int = 0
     vm: int = 0
+    _before: list[bool] = field(default_factory=list)
 
     @classmethod
     def start(cls, host: Machine, name: str) -> Monitor:
-        """Start a monitor in the host, which must have it as /bin/vmm."""
+        """Start a monitor in the host, which must have it as /bin/vmm. Raises ProtocolError where it makes no guest."""
         monitor = cls(host, name)
         host.shell(
             f"mkfifo /tmp/{name}.in; (vmm </tmp/{name}.in >/tmp/{name}.out 2>&1 &);"
@@ -79,27 +106,65 @@ class Monitor:
         """The answers to these lines, in order; a device access is an answer of its own before its operation's.
 
         Raises ProtocolError where one begins with "error"."""
-        before = self._count()
-        text = "".join(f"{line}\\n" for line in lines)
-        self.host.shell(f"printf {shlex.quote(text)} >/tmp/{self.name}.in")
-        answers = self._answers(before + len(lines))[before:]
+        before = self._said()
+        for some in _batches(lines):
+            self.tell(*some)
+        answers = self._answers(before.count(True) + len(lines))[len(before) :]
         for line in answers:
             if line.startswith("error"):
-                raise ProtocolError(f"the monitor answered {line!r}")
+                raise ProtocolError(f"the monitor of guest {self.name} answered {line!r}; mend what it was told")
         return answers
 
-    def tell(self, line: str) -> None:
-        """Say a line whose answer is not waited for."""
-        self.host.shell(f"printf {shlex.quote(line + chr(92) + 'n')} >/tmp/{self.name}.in")
+    def tell(self, *lines: str) -> None:
+        """Say lines whose answers are not waited for."""
+        text = "".join(f"{line}\\n" for line in lines)
+        self.host.shell(f"printf {shlex.quote(text)} >/tmp/{self.name}.in")
 
-    def stop(self) -> None:
-        """End an operation that spins."""
-        self.host.shell(f"kill -USR1 {self.task}")
+    def begin(self, line: str) -> None:
+        """Say a line whose operation is to be stopped."""
+        self._before = self._said()
+        self.tell(line)
 
-    def _count(self) -> int:
-        return int(self.host.shell(f"grep -vc ^mmio /tmp/{self.name}.out || true").strip() or 0)
+    def stop(self) -> list[str]:
+        """End the operation that was begun; what it said, the last line being "stopped …" or what it ended by itself
+        with. Raises ProtocolError where it does not end."""
+        out, before = f"/tmp/{self.name}.out", self._before
+        answers = before.count(True) + 1
+        self.host.shell(
+            f"n=0; until [ $(grep -vc ^mmio {out}) -ge {answers} ] || [ $n -gt 100 ];"
+            f" do kill -USR1 {self.task}; sleep 0.1; n=$((n+1)); done",
+            timeout=60,
+        )
+        return self._answers(answers)[len(before) :]
+
+    def end(self) -> None:
+        """End the monitor, and its guest with it."""
+        gone = f"n=0; while [ -e {self.debugfs} ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n+1)); done"
+        self.host.shell(f"kill -9 {self.task}; {gone}")
+
+    def _said(self) -> list[bool]:
+        """For each line so far, whether it is an answer (and no device access)."""
+        return [not line.startswith("mmio") for line in self.host.shell(f"cat /tmp/{self.name}.out").splitlines()]
 
     def _answers(self, count: int) -> list[str]:
         """All that it has said, once that is ``count`` answers besides device accesses."""
-        wait = f"n=0; while [ $(grep -vc ^mmio /tmp/{self.name}.out) -lt {count} ] && [ $n -lt 300 ]; do sleep 0.1; n=$((n+1)); done"
-        return self.host.shell(f"{wait}; cat /tmp/{self.name}.out", timeout=60).splitlines()
+        out = f"/tmp/{self.name}.out"
+        wait = f"n=0; while [ $(grep -vc ^mmio {out}) -lt {count} ] && [ $n -lt 300 ]; do sleep 0.1; n=$((n+1)); done"
+        said = self.host.shell(f"{wait}; cat {out}", timeout=60).splitlines()
+        if sum(not line.startswith("mmio") for line in said) < count:
+            raise ProtocolError(f"the monitor of guest {self.name} ended or hangs; its last words were {said[-1:]}")
+        return said
+
+
+def _batches(lines: Sequence[str], most: int = 2000) -> Iterator[list[str]]:
+    """The lines in groups that a terminal takes as one line (Linux, N_TTY: 4096 bytes)."""
+    some: list[str] = []
+    size = 0
+    for line in lines:
+        if some and size + len(line) > most:
+            yield some
+            some, size = [], 0
+        some.append(line)
+        size += len(line) + 2
+    if some:
+        yield some
