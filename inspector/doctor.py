@@ -28,7 +28,8 @@ CAP_SYS_PTRACE = 19
 @dataclass(frozen=True, slots=True)
 class Tool:
     """A program of the system. ``version`` finds its version in what ``--version`` prints; ``packages``
-    are Debian's; ``suite`` says whether the whole test suite needs it; ``least`` is the oldest that will do."""
+    are Debian's; ``suite`` says whether the whole test suite needs it, ``live`` whether a guest to look into does;
+    ``least`` is the oldest that will do."""
 
     program: str
     packages: tuple[str, ...]
@@ -36,6 +37,7 @@ class Tool:
     version: str
     arguments: tuple[str, ...] = ("--version",)
     suite: bool = True
+    live: bool = False
     least: tuple[int, ...] = ()
 
 
@@ -55,6 +57,7 @@ TOOLS = (
         "live guests: every gdb: target",
         r"\) (\d+[\d.]*)",
         ("-nx", "--version"),
+        live=True,
         least=(9,),
     ),
     Tool(
@@ -62,14 +65,20 @@ TOOLS = (
         ("qemu-system-ppc",),
         "guests to look into: scripts/run live, and the live tests",
         r"version (\d+[\d.]*)",
+        live=True,
         least=(4, 1),
     ),
     Tool(
         "powerpc64le-linux-gnu-gcc",
         ("gcc-powerpc64le-linux-gnu", "libc6-dev-ppc64el-cross"),
-        "programs of one's own for guests to run",
+        "programs for guests to run: the tests' monitor of KVM guests",
         r"\) (\d+[\d.]*)",
-        suite=False,
+    ),
+    Tool(
+        "fdtput",
+        ("device-tree-compiler",),
+        "device trees edited: 2M and 1G pages in the bare machine that hosts KVM guests",
+        r"[Vv]ersion:? (?:DTC )?v?(\d+[\d.]*)",
     ),
 )
 

@@ -18,7 +18,7 @@ from inspector.errors import InspectorError, UsageError
 from scripts.guestpackages import guest_files
 from scripts.guests import Machine
 from scripts.kinds import KINDS
-from scripts.system import ensure, suite_tools
+from scripts.system import ensure, live_tools
 
 USAGE = """\
 usage: scripts/run live [--guest KIND] [OPTIONS] [COMMAND WORDS…]
@@ -39,7 +39,7 @@ def main(words: list[str]) -> int:
         if asks_for_help(words):
             print(USAGE + "".join(f"  {each.name:<17} {each.what}\n" for each in KINDS.values()), end="")
             return 0
-        ensure(suite_tools(), say)
+        ensure(live_tools(), say)
         files = guest_files(say) if KINDS[kind].linux else None
         with Machine(kind, files=files) as machine:
             return attach(machine, words)

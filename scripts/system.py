@@ -19,8 +19,13 @@ INSTALL_LIMIT = 1200.0
 
 
 def suite_tools() -> list[Tool]:
-    """The programs that live guests, and so the whole suite, cannot do without."""
+    """The programs that the whole suite cannot do without."""
     return [each for each in TOOLS if each.suite]
+
+
+def live_tools() -> list[Tool]:
+    """The programs that a guest to look into cannot do without."""
+    return [each for each in TOOLS if each.live]
 
 
 def ensure(tools: Iterable[Tool], say: Say = lambda _: None) -> None:

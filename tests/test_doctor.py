@@ -60,6 +60,7 @@ def test_a_tool_and_its_version(programs: Programs) -> None:
         ("gdb-multiarch", "GNU gdb (Debian 13.1-3) 13.1", "13.1"),
         ("qemu-system-ppc64", "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)", "7.2.22"),
         ("powerpc64le-linux-gnu-gcc", "powerpc64le-linux-gnu-gcc (Debian 12.2.0-14) 12.2.0", "12.2.0"),
+        ("fdtput", "Version: DTC 1.6.1", "1.6.1"),
     ],
 )
 def test_versions_as_the_tools_say_them(programs: Programs, tool: str, line: str, version: str) -> None:

@@ -120,7 +120,7 @@ def translate(read: ReadWord, context: Context, ea: int, access: Access | None =
         gra = None
         if not context.flat and (qualified.lpid or not context.hypervisor):
             gra = ra
-            host = walk.second_stage(partition, qualified.lpid, "the access itself", gra)
+            host = walk.second_stage(partition, qualified.lpid, "access itself", gra)
             if access:
                 walk.refuse(deny(host.entry, access, context, partition_scoped=True), 2)
             rights &= encoded_rights(host.entry)

@@ -39,7 +39,7 @@ class TestSecondStage:
         # The partition entry, then four partition-scoped entries before each of five reads, and before the access.
         assert len(ours.steps) == 1 + 5 * (4 + 1) + 4
         purposes = [step.purpose for step in ours.steps if step.depth == 1 and step.level == 3]
-        assert purposes == ["process-table entry", *(f"level {n} entry" for n in (3, 2, 1, 0)), "the access itself"]
+        assert purposes == ["process-table entry", *(f"level {n} entry" for n in (3, 2, 1, 0)), "access itself"]
 
     @pytest.mark.parametrize("host_shift", [12, 16, 21, 30])
     @pytest.mark.parametrize("shift", [12, 16, 21, 30])

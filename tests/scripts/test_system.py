@@ -112,3 +112,9 @@ def test_a_package_that_does_not_bring_its_tool(programs: Programs, monkeypatch:
     programs.fake("apt-get", "exit 0")
     with pytest.raises(TargetError, match="does not do"):
         system.ensure([ONE])
+
+
+def test_the_suite_builds_its_own_monitor_and_a_guest_to_look_into_does_not() -> None:
+    suite, live = ({each.program for each in tools} for tools in (system.suite_tools(), system.live_tools()))
+    assert live == {"gdb-multiarch", "qemu-system-ppc64"}
+    assert suite == live | {"powerpc64le-linux-gnu-gcc", "fdtput"}
