@@ -69,3 +69,21 @@ class Behind:
         inside = addresses - self.begin[at]  # wraps round where the range begins beyond
         there: Bools = inside < self.ranges.size[at]
         return np.where(there, self.ranges.ra[at] + inside, np.uint64(0)), there
+
+    def span(self, address: int) -> tuple[int, int] | None:
+        """(host real address, bytes from there to the end of its range) of one address, or None."""
+        at = int(np.searchsorted(self.end, np.uint64(address), side="right"))
+        if at == len(self.ranges) or address < self.begin[at]:
+            return None
+        inside = address - int(self.begin[at])
+        return int(self.ranges.ra[at]) + inside, int(self.end[at]) - address
+
+    def spans(self) -> list[tuple[int, int]]:
+        """(guest real address, bytes) of all that something is behind, what touches put together, in order."""
+        if not len(self.ranges):
+            return []
+        apart = np.ones(len(self.ranges), np.bool_)
+        apart[1:] = self.begin[1:] != self.end[:-1]
+        first = np.flatnonzero(apart)
+        begin, end = self.begin[first], self.end[np.append(first[1:] - 1, len(self.end) - 1)]
+        return list(zip(begin.tolist(), (end - begin).tolist(), strict=True))
