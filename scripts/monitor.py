@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from inspector.doctor import guest_cache, install_line
@@ -81,7 +81,7 @@ class Monitor:
     name: str
     task: int = 0
     vm: int = 0
-    _before: list[bool] = field(default_factory=list)
+    _heard: int = 0
 
     @classmethod
     def start(cls, host: Machine, name: str) -> Monitor:
@@ -106,10 +106,9 @@ class Monitor:
         """The answers to these lines, in order; a device access is an answer of its own before its operation's.
 
         Raises ProtocolError where one begins with "error"."""
-        before = self._said()
         for some in _batches(lines):
             self.tell(*some)
-        answers = self._answers(before.count(True) + len(lines))[len(before) :]
+        answers = self._answers(len(lines))
         for line in answers:
             if line.startswith("error"):
                 raise ProtocolError(f"the monitor of guest {self.name} answered {line!r}; mend what it was told")
@@ -120,43 +119,32 @@ class Monitor:
         text = "".join(f"{line}\\n" for line in lines)
         self.host.shell(f"printf {shlex.quote(text)} >/tmp/{self.name}.in")
 
-    def begin(self, line: str) -> None:
-        """Say a line whose operation is to be stopped."""
-        self._before = self._said()
-        self.tell(line)
-
     def stop(self) -> list[str]:
-        """End the operation that was begun; what it said, the last line being "stopped …" or what it ended by itself
-        with. Raises ProtocolError where it does not end."""
-        out, before = f"/tmp/{self.name}.out", self._before
-        answers = before.count(True) + 1
-        self.host.shell(
-            f"n=0; until [ $(grep -vc ^mmio {out}) -ge {answers} ] || [ $n -gt 100 ];"
-            f" do kill -USR1 {self.task}; sleep 0.1; n=$((n+1)); done",
-            timeout=60,
-        )
-        return self._answers(answers)[len(before) :]
+        """End the operation that was told last; what it said, the last line being "stopped …" or what it ended by
+        itself with. Raises ProtocolError where it does not end."""
+        return self._answers(1, f"kill -USR1 {self.task}")
 
     def end(self) -> None:
         """End the monitor, and its guest with it."""
         gone = f"n=0; while [ -e {self.debugfs} ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n+1)); done"
         self.host.shell(f"kill -9 {self.task}; {gone}")
 
-    def _said(self) -> list[bool]:
-        """For each line so far, whether it is an answer (and no device access)."""
-        return [not line.startswith("mmio") for line in self.host.shell(f"cat /tmp/{self.name}.out").splitlines()]
-
-    def _answers(self, count: int) -> list[str]:
-        """All that it has said, once that is ``count`` answers besides device accesses."""
-        out = f"/tmp/{self.name}.out"
-        wait = f"n=0; while [ $(grep -vc ^mmio {out}) -lt {count} ] && [ $n -lt 300 ]; do sleep 0.1; n=$((n+1)); done"
-        said = self.host.shell(f"{wait}; cat {out}", timeout=60).splitlines()
+    def _answers(self, count: int, meanwhile: str = ":") -> list[str]:
+        """What it has said since it was last listened to, once that is ``count`` answers besides device accesses;
+        ``meanwhile`` is run in the host now and then until it is."""
+        news = f"tail -n +{self._heard + 1} /tmp/{self.name}.out"
+        wait = (
+            f"n=0; while [ $({news} | grep -vc ^mmio) -lt {count} ] && [ $n -lt 300 ];"
+            f" do {meanwhile}; sleep 0.1; n=$((n+1)); done"
+        )
+        said = self.host.shell(f"{wait}; {news}", timeout=60).splitlines()
+        self._heard += len(said)
         if sum(not line.startswith("mmio") for line in said) < count:
             raise ProtocolError(f"the monitor of guest {self.name} ended or hangs; its last words were {said[-1:]}")
         return said
 
 
-def _batches(lines: Sequence[str], most: int = 2000) -> Iterator[list[str]]:
+def _batches(lines: Sequence[str], most: int = 3000) -> Iterator[list[str]]:
     """The lines in groups that a terminal takes as one line (Linux, N_TTY: 4096 bytes)."""
     some: list[str] = []
     size = 0

@@ -78,8 +78,11 @@ def translate(read: ReadWord, context: Context, ea: int, access: Access | None =
             notes=tuple(walk.notes),
         )
 
-    def fault(cause: str, reason: str, stage: int | None, interrupt: Interrupt | None) -> Translation:
-        return done(replace(answer, status="fault", cause=cause, reason=reason, stage=stage, interrupt=interrupt))
+    def fault(
+        cause: str, reason: str, stage: int | None, interrupt: Interrupt | None, gra: int | None = None
+    ) -> Translation:
+        ended = replace(answer, status="fault", cause=cause, reason=reason, stage=stage, interrupt=interrupt, gra=gra)
+        return done(ended)
 
     if not relocation and (context.flat or context.hypervisor):
         ra = ea & REAL_MODE_MASK
@@ -109,6 +112,7 @@ def translate(read: ReadWord, context: Context, ea: int, access: Access | None =
             None,
             segment_interrupt(access),
         )
+    gra = None
     try:
         partition = walk.partition(qualified.lpid)
         leaf: Reached | None = None
@@ -117,7 +121,6 @@ def translate(read: ReadWord, context: Context, ea: int, access: Access | None =
         if relocation:
             leaf, rights = walk.first_stage(partition, qualified, ea)
             ra, shift = leaf.ra, leaf.shift
-        gra = None
         if not context.flat and (qualified.lpid or not context.hypervisor):
             gra = ra
             host = walk.second_stage(partition, qualified.lpid, "access itself", gra)
@@ -130,5 +133,5 @@ def translate(read: ReadWord, context: Context, ea: int, access: Access | None =
         raised = None
         if stop.bits is not None:
             raised = interrupt_for(access, stop.bits, partition_scoped=stop.stage == 2)
-        return fault(stop.cause, stop.reason, stop.stage, raised)
+        return fault(stop.cause, stop.reason, stop.stage, raised, gra)
     return done(replace(answer, ra=ra, gra=gra, page_shift=shift, rights=rights, leaf=leaf.entry if leaf else None))

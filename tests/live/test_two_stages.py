@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import pytest
 
 import inspector
+from inspector.radix.translation import Access
 from inspector.radix.tree import Leaf, walk_tree
 from inspector.radix.walk import partition_entry
 from scripts.guests import Machine
-from scripts.monitor import REAL, USER, VIRTUAL, Outcome, outcome
+from scripts.monitor import REAL, USER, VIRTUAL, Monitor, Outcome, outcome
 from scripts.scene import DEVICE, DEVICE_EA, KERNEL, USER_CODE, KvmGuest, Scene
 from tests.live.image import Image
 
@@ -28,6 +29,7 @@ CAUSES = 0x585E_0000
 PAGE = 1 << 16
 SYSTEM_CALL = 0x2500
 """Where the guest's first page has an instruction that ends the operation."""
+ACCESSES: tuple[Access, ...] = ("r", "r", "w", "x")
 OPERATION = {"r": ("load", 0x2100), "w": ("store", 0x2200), "x": ("fetch", 0)}
 
 
@@ -65,7 +67,7 @@ def test_what_the_guests_stored_lies_where_we_say(scene: Scene) -> None:
 class Try:
     """An operation that a guest's CPU is given."""
 
-    access: str
+    access: Access
     pid: int
     ea: int
     msr: int
@@ -73,12 +75,13 @@ class Try:
 
     @property
     def line(self) -> str:
+        """As the monitor is told."""
         word = OPERATION[self.access][0]
         code = "" if self.access == "x" else f" {self.code:x}"
         return f"{word} {self.pid:x} {self.ea:x} 5eed {self.msr:x}{code}"
 
     @property
-    def accesses(self) -> list[tuple[str, int]]:
+    def accesses(self) -> list[tuple[Access, int]]:
         """What it comes to, in order: the fetch of its own instruction, then what that does."""
         if self.access == "x":
             return [("x", self.ea)]
@@ -94,13 +97,13 @@ def tries(guest: KvmGuest, number: int, seed: int) -> Iterator[Try]:
         pid = rng.choice([*pids, rng.randrange(0x1200)] if layout.table else pids)
         msr = rng.choice((VIRTUAL, VIRTUAL, USER, REAL, REAL | IR, REAL | DR)) if layout.table else REAL
         code = USER_CODE if msr == USER else 0
-        access = rng.choice("rrwx")
+        access = rng.choice(ACCESSES)
         ea = address(guest, rng, pid, msr & (IR if access == "x" else DR), access)
         if ea is not None:
             yield Try(access, pid, ea, msr, code)
 
 
-def address(guest: KvmGuest, rng: random.Random, pid: int, relocated: int, access: str) -> int | None:
+def address(guest: KvmGuest, rng: random.Random, pid: int, relocated: int, access: Access) -> int | None:
     """An EA for an access of this kind."""
     low = 0xFF8 if access == "w" else rng.randrange(0, PAGE, 8)
     choice = rng.random()
@@ -130,25 +133,14 @@ def address(guest: KvmGuest, rng: random.Random, pid: int, relocated: int, acces
 def forecast(image: Image, guest: KvmGuest, one: Try) -> tuple[str, int | None, int]:
     """What the inspector says comes of it: "ok", "interrupt" or "mmio"; the vector or guest real address; the bits."""
     for access, ea in one.accesses:
-        asked = {"msr": one.msr, "pid": one.pid, "lpidr": guest.lpid}
-        answer = image.translate(ea, **asked, access=access)  # type: ignore[arg-type]
+        answer = image.translate(ea, one.msr, pid=one.pid, lpidr=guest.lpid, access=access)
         if answer.ok:
             continue
         assert answer.interrupt is not None
         if answer.stage == 2:  # the host's affair; that no slot is behind it makes it a device
-            gra = image.translate(ea, one.msr & ~0x4000, pid=one.pid, lpidr=guest.lpid).gra
-            return "mmio", gra if gra is not None else real_of(image, guest, one, ea), 0
+            return "mmio", answer.gra, 0
         return "interrupt", VECTORS[answer.interrupt.name], answer.interrupt.bits
     return "ok", None, 0
-
-
-def real_of(image: Image, guest: KvmGuest, one: Try, ea: int) -> int:
-    """The guest real address of ``ea`` where the host has nothing behind it: by the layout, not by the inspector."""
-    if not one.msr & DR:
-        return ea & (1 << 62) - 1
-    leaf = guest.layout.leaf(one.pid, ea)
-    assert leaf is not None, (hex(ea), one)
-    return leaf.gpa + (ea & ((1 << leaf.shift) - 1))
 
 
 def happened(said: list[str]) -> tuple[str, int | None, int]:
@@ -317,8 +309,6 @@ def test_a_device_is_the_second_stages_fault_and_an_empty_entry_the_firsts(scene
 
 
 def test_a_guest_that_ended_leaves_no_partition_behind(scene: Scene, image: Image) -> None:
-    from scripts.monitor import Monitor
-
     monitor = Monitor.start(scene.machine, "brief")
     lpid = len(scene.guests) + 1
     monitor.ask("slot 0 100000 small", f"store 0 80000 1 {REAL:x}")

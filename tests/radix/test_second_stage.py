@@ -76,3 +76,15 @@ class TestSecondStage:
         assert (ours.ok, ours.gra) == (True, None)
         assert [(step.stage, step.depth) for step in ours.steps] == [(2, 0), *[(2, 1)] * 4, *[(1, 0)] * 5]
         assert ours.steps[-1].address == world.path[0]
+
+    def test_what_the_first_stage_reached_is_told_where_the_second_fails(self) -> None:
+        world, space = partitioned(PAGE | READ | R)
+        space.at(0x1F_5000)
+        last = space.paths[0x1F_5000 >> 16]
+        world.memory.put(last[min(last)], 0)
+        ours = hardware(world, access="r")
+        assert (ours.status, ours.stage, ours.gra) == ("fault", 2, 0x1F_5000 | EA & 0xFFF)
+        assert ours.ra is None
+        empty, _ = partitioned(0)
+        ours = hardware(empty, access="r")
+        assert (ours.stage, ours.gra) == (1, None)
