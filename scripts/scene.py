@@ -23,7 +23,8 @@ USER_CODE = 0x10_0000
 """EA at which each process maps the guest's first page for problem state."""
 KERNEL = 0xC000_0000_0000_0000
 DEVICE, DEVICE_EA = 0xF000_0000, 0x5000_0000
-"""A guest real address that no slot holds, and where processes map it."""
+"""A guest real address that no slot holds, and where processes map it; for problem state USER_DEVICE_EA."""
+USER_DEVICE_EA = 0x5001_0000
 
 CODE, DATA, USER_DATA, USER_ROOM, READ_ONLY, IO = 0x18D, 0x18E, 0x186, 0x105, 0x10C, 0x1AE
 """Flags of leaves, as Linux has them: R and C, privileged or not, and the rights."""
@@ -170,6 +171,7 @@ def _common(pid: int) -> tuple[Leaf, ...]:
         Leaf(pid, 0, 0, 16, CODE),
         Leaf(pid, USER_CODE, 0, 16, USER_ROOM),
         Leaf(pid, DEVICE_EA, DEVICE, 16, IO),
+        Leaf(pid, USER_DEVICE_EA, DEVICE, 16, IO & ~8),
     )
 
 

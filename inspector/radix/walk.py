@@ -41,11 +41,16 @@ def partition_entry(read: ReadWord, context: Context, lpid: int) -> tuple[int, i
 def guest_reader(read: ReadWord, context: Context, lpid: int) -> ReadWord:
     """A reader of guest real memory of ``lpid``: what ``kvm_read_guest`` is to KVM.
 
-    It raises Unreadable where the partition-scoped tree has nothing behind the address."""
+    It raises Unreadable where the partition-scoped tree has nothing behind the address, and for one of more than 52
+    bits, which is in no slot (the hardware's walk leaves the upper bits out). KVM reads its slots, of which the tree
+    holds what was touched: memory of a slot that never was reads as zeros to KVM, and here not at all."""
     if context.flat or lpid == 0:
         return read
 
     def read_guest(address: int) -> int:
+        if address >> TREE_BITS:
+            why = f"a guest real address has {TREE_BITS} bits and KVM has no memory slot there"
+            raise Unreadable(address, 8, why)
         walk = Walk(read, context, None)
         try:
             return read(walk.second_stage(walk.partition(lpid), lpid, "guest memory", address).ra)
