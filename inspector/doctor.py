@@ -69,9 +69,8 @@ TOOLS = (
     Tool(
         "powerpc64le-linux-gnu-gcc",
         ("gcc-powerpc64le-linux-gnu", "libc6-dev-ppc64el-cross"),
-        "programs of one's own for guests to run",
+        "programs for guests to run: the tests' monitor of KVM guests",
         r"\) (\d+[\d.]*)",
-        suite=False,
         guests=False,
     ),
     Tool(
@@ -89,6 +88,13 @@ TOOLS = (
         r"ChromeDriver (\d+[\d.]*)",
         guests=False,
         least=(111,),
+    ),
+    Tool(
+        "fdtput",
+        ("device-tree-compiler",),
+        "device trees edited: 2M and 1G pages in the bare machine that hosts KVM guests",
+        r"[Vv]ersion:? (?:DTC )?v?(\d+[\d.]*)",
+        guests=False,
     ),
 )
 

@@ -170,6 +170,17 @@ class NotCaptured(MemoryReadError):
         )
 
 
+class NotBacked(MemoryReadError):
+    """Guest real memory that the host has nothing behind."""
+
+    slug = "not-backed"
+
+    def __init__(self, address: int, length: int) -> None:
+        super().__init__(
+            address, length, "the host has nothing behind this guest real address; 'maps --partition' lists what it has"
+        )
+
+
 class Unreadable(MemoryReadError):
     """RAM, asked for, and the source refused or failed."""
 

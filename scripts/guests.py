@@ -24,7 +24,7 @@ from typing import Any, Literal, Self
 
 from inspector.doctor import install_line
 from inspector.errors import ConnectError, NotSupported, ReplyTimeout, TargetLost, ToolMissing, UsageError
-from scripts import initramfs
+from scripts import devicetree, initramfs
 from scripts.console import Console
 from scripts.guestpackages import GuestFiles, guest_files
 from scripts.kinds import KINDS, Kind
@@ -32,6 +32,9 @@ from scripts.qmp import Qmp
 from scripts.workfolder import WorkFolder
 
 EMULATOR_PACKAGE = "qemu-system-ppc"
+POWERNV_TREE_AT, POWERNV_TREE_SIZE = 0x0100_0000, 0x10_0000
+"""Where QEMU puts a powernv machine's device tree, and how large it may be (QEMU 7.2, include/hw/ppc/pnv.h:
+PNV_FDT_ADDR, and hw/ppc/pnv.c: FDT_MAX_SIZE)."""
 
 
 class Machine:
@@ -256,10 +259,21 @@ class Machine:
         try:
             self._qmp = Qmp(self._appear("qmp"))
             self._console = Console(self._appear("console"))
+            if self.kind.page_sizes:
+                self._say_page_sizes()
             if not self.paused:
                 self.cont()  # only now, so that the console misses nothing
         except (TargetLost, OSError) as error:
             raise self._died() from error
+
+    def _say_page_sizes(self) -> None:
+        """Put the radix page sizes into the device tree, which lies in RAM and which nobody has read yet."""
+        with open(self.ram_file, "r+b") as ram:
+            ram.seek(POWERNV_TREE_AT)
+            tree = ram.read(POWERNV_TREE_SIZE)
+            edited = devicetree.with_page_sizes(tree, self.kind.page_sizes, self.directory)
+            ram.seek(POWERNV_TREE_AT)
+            ram.write(edited)
 
     def _listen(self) -> socket.socket:
         """The gdbstub's listening socket: made here and handed over, so that no port is ever guessed."""
@@ -291,7 +305,7 @@ class Machine:
         ]
         if kind.linux:
             assert self.files is not None
-            root = initramfs.build(self.files.busybox, self.files.modules, self.extra_files)
+            root = initramfs.build(self.files.busybox, self.files.modules, self.extra_files, wanted=kind.modules)
             (place / "initramfs").write_bytes(root)
             append = " ".join(part for part in ("console=hvc0", kind.append, self.append) if part)
             words += ["-kernel", str(self.files.vmlinux), "-initrd", str(place / "initramfs"), "-append", append]

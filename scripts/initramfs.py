@@ -25,6 +25,7 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mount -t debugfs debug /sys/kernel/debug
+mount -t tracefs trace /sys/kernel/tracing
 dmesg -n 1
 for module in /modules/*.ko; do
     [ -e "$module" ] && insmod "$module"
@@ -114,12 +115,16 @@ def module_depends(data: bytes) -> list[str]:
 
 
 def build(
-    busybox: Path, modules: Path | None = None, extra: Mapping[str, bytes] | None = None, init: str = INIT
+    busybox: Path,
+    modules: Path | None = None,
+    extra: Mapping[str, bytes] | None = None,
+    init: str = INIT,
+    wanted: Iterable[str] = (),
 ) -> bytes:
     """The archive: ``busybox`` as /bin/busybox, the kernel modules of folder ``modules`` that
-    :data:`MODULES` names (with all they need), and ``extra`` programs by path."""
+    :data:`MODULES` and ``wanted`` name (with all they need), and ``extra`` programs by path."""
     have = {path.stem: path.read_bytes() for path in modules.glob("*.ko")} if modules else {}
-    loaded = module_order(MODULES, have)
+    loaded = module_order((*MODULES, *wanted), have)
     more = {path.lstrip("/"): data for path, data in (extra or {}).items()}
     folders = {"bin", "dev", "modules"} | {str(up) for path in more for up in PurePosixPath(path).parents} - {"."}
     entries = [

@@ -14,6 +14,9 @@ POWERNV_RNG = (
     *("-device", "pnv-phb-root-port,bus=phb,id=slot0"),
     *("-device", "virtio-rng-pci,bus=slot0"),
 )
+RADIX_PAGES = (0x0000_000C, 0xA000_0010, 0x2000_0015, 0x4000_001E)
+"""4K, 64K, 2M and 1G pages with their AP encodings: log2 of the size, and the encoding shifted left by 29 (QEMU 7.2,
+``POWER9_radix_page_info``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,11 @@ class Kind:
     memory_mib: int = 1024
     cpus: int = 2
     emulator: str = "qemu-system-ppc64"
+    modules: tuple[str, ...] = ()
+    """Kernel modules to load at boot beside those that every guest loads."""
+    page_sizes: tuple[int, ...] = ()
+    """What its device tree is to say of the radix MMU's page sizes, as ``ibm,processor-radix-AP-encodings`` has it;
+    QEMU 7.2 says nothing for powernv, and Linux then uses 4K and 64K pages alone."""
 
 
 KINDS: dict[str, Kind] = {
@@ -51,6 +59,15 @@ KINDS: dict[str, Kind] = {
         ),
         Kind("pseries-hash", "Linux under PAPR, hash MMU", "pseries", "POWER9", append="disable_radix"),
         Kind("powernv9", "Linux on the bare machine (MSR[HV] set)", "powernv9", "POWER9", devices=POWERNV_RNG),
+        Kind(
+            "powernv9-kvm",
+            "the bare machine as a KVM host: kvm-hv loaded, and a monitor for guests of its own",
+            "powernv9",
+            "POWER9",
+            modules=("kvm-hv",),
+            page_sizes=RADIX_PAGES,
+            memory_mib=2048,
+        ),
         Kind(
             "pseries-firmware",
             "stopped in the firmware before any kernel: big-endian, MMU off",

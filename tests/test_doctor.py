@@ -77,6 +77,7 @@ def test_a_tool_and_its_version(programs: Programs) -> None:
         ("powerpc64le-linux-gnu-gcc", "powerpc64le-linux-gnu-gcc (Debian 12.2.0-14) 12.2.0", "12.2.0"),
         ("chromium", "Chromium 156.0.8078.79 built on Debian GNU/Linux 12 (bookworm)", "156.0.8078.79"),
         ("chromedriver", "ChromeDriver 156.0.8078.79 (a21ce95c24ce-refs/branch-heads/8078@{#1704})", "156.0.8078.79"),
+        ("fdtput", "Version: DTC 1.6.1", "1.6.1"),
     ],
 )
 def test_versions_as_the_tools_say_them(programs: Programs, tool: str, line: str, version: str) -> None:

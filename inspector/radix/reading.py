@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from inspector.errors import MemoryReadError, Unreadable
+from inspector.errors import MemoryReadError, NotBacked, Unreadable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,6 +160,72 @@ class TableReader:
             else Unreadable(address, length, f"the source gave {len(each):#x} bytes instead; ask again")
             for (address, length), each in zip(runs, found, strict=True)
         ]
+
+
+class Through(Protocol):
+    """What lies behind guest real addresses, asked in bulk; ``page`` is log2 of the smallest page there is."""
+
+    @property
+    def page(self) -> int: ...
+
+    def translate(self, addresses: Words, /) -> tuple[Words, NDArray[np.bool_]]:
+        """The host real address behind each, and whether there is any."""
+
+
+class GuestTableReader(TableReader):
+    """Gathers tables that lie at guest real addresses, wherever the host has put them.
+
+    A table that is larger than the host's pages is gathered page by page; one of which any page has nothing behind it
+    cannot be read."""
+
+    def __init__(self, through: Through, read_runs: RunReader, windows: Sequence[Window] = ()) -> None:
+        super().__init__(read_runs, windows)
+        self.through = through
+
+    def gather(self, addresses: Words, entries: int) -> Gather:
+        """As TableReader, with guest real addresses."""
+        import numpy as np
+
+        parts = max((8 * entries) >> self.through.page, 1)
+        each = entries // parts
+        pages = addresses if parts == 1 else _split(addresses, parts, 8 * each)
+        host, there = self.through.translate(pages)
+        inner = super().gather(host, each)
+        if there.all() and parts == 1:
+            return inner
+
+        def fill(first: int, last: int, out: Words) -> dict[int, MemoryReadError]:
+            rows = out.reshape(-1, each)
+            errors: dict[int, MemoryReadError] = {}
+            found = there[first * parts : last * parts]
+            if found.all():
+                failed = inner(first * parts, last * parts, rows)
+            else:
+                where = np.flatnonzero(found)
+                some = np.empty((len(where), each), np.uint64)
+                at = where + first * parts
+                failed = {
+                    int(where[row]): error
+                    for row, error in TableReader.gather(self, host[at], each)(0, len(at), some).items()
+                }
+                rows[where] = some
+                rows[~found] = 0
+                for row in np.flatnonzero(~found).tolist():
+                    errors.setdefault(row // parts, NotBacked(int(pages[first * parts + row]), 8 * each))
+            for row, error in failed.items():
+                errors.setdefault(row // parts, error)
+            for row in errors:
+                out[row] = 0
+            return errors
+
+        return fill
+
+
+def _split(addresses: Words, parts: int, size: int) -> Words:
+    """Each address as that of each of its parts."""
+    import numpy as np
+
+    return (addresses[:, None] + np.arange(parts, dtype=np.uint64) * np.uint64(size)).reshape(-1)
 
 
 class _FromWindow:

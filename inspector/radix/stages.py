@@ -153,9 +153,12 @@ class Walk:
             stray = base & ((8 << size) - 1)
             if stray:
                 base &= ~stray
+                qemu = "QEMU drops the low bits"
+                if address < 0 and resolve is not None:  # ppc_radix64_process_scoped_xlate, where MSR[HV] is 0
+                    qemu = "QEMU 7.2 drops the low bits of every other table but takes a guest's root as it stands"
                 self.note(
-                    f"{came_from()} has a table base that is not aligned to the table's size: QEMU drops the low bits "
-                    f"({stray:#x}), the ISA wants them zero and KVM's software walk refuses them"
+                    f"{came_from()} has a table base that is not aligned to the table's size: {qemu} ({stray:#x}), the "
+                    "ISA wants them zero and KVM's software walk refuses them"
                 )
             covered -= size
             index = target >> covered & ((1 << size) - 1)

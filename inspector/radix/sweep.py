@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from inspector.radix.columns import Columns, Findings, Limits, Places, Root, SweepOddity, Tables
 from inspector.radix.descent import Descent, Progress
-from inspector.radix.reading import RunReader, TableReader, Window
+from inspector.radix.reading import GuestTableReader, RunReader, TableReader, Through, Window
 from inspector.radix.sharing import tell_shared
 from inspector.radix.slab import Slab
 
@@ -106,12 +106,17 @@ def sweep(
     windows: Sequence[Window] = (),
     progress: Progress | None = None,
     keep_partial: bool = False,
+    through: Through | None = None,
 ) -> Sweep:
     """Everything in these trees. ``windows`` are preferred to ``read_runs``, which is asked for tables outside them.
 
+    ``through`` leads from the guest real addresses of process-scoped trees to the host real ones that are read; all
+    addresses that are answered are then guest real.
+
     With ``keep_partial`` Ctrl-C gives what there is so far. What kind of errors ``read_runs`` may answer with, and
     raise, is said there; a table that cannot be read is an oddity."""
-    descent = Descent(tuple(roots), limits or Limits(), TableReader(read_runs, windows), progress, keep_partial)
+    reader = TableReader(read_runs, windows) if through is None else GuestTableReader(through, read_runs, windows)
+    descent = Descent(tuple(roots), limits or Limits(), reader, progress, keep_partial)
     slabs: list[Slab] = []
     try:
         for slab in descent.slabs():

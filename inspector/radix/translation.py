@@ -76,7 +76,8 @@ class Translation:
     """Where an effective address goes.
 
     ``status`` is "ok" where a leaf was reached (and, if an access was asked about, it may proceed). ``ra`` is then the
-    real address, ``gra`` the guest real one where there are two stages, and ``page_shift`` log2 of the smallest page on
+    real address, ``gra`` the guest real one where there are two stages (it is told too where the first stage reached it
+    and the second failed), and ``page_shift`` log2 of the smallest page on
     the way. ``errno`` is set for software walks only. ``cause`` is a slug and ``reason`` its sentence; ``stage`` is the
     stage that failed. ``leaf`` is the raw process-scoped leaf (the partition-scoped one where there is no other).
     ``notes`` are what should be known besides: assumptions made, and oddities that the hardware passes over.

@@ -41,11 +41,16 @@ def partition_entry(read: ReadWord, context: Context, lpid: int) -> tuple[int, i
 def guest_reader(read: ReadWord, context: Context, lpid: int) -> ReadWord:
     """A reader of guest real memory of ``lpid``: what ``kvm_read_guest`` is to KVM.
 
-    It raises Unreadable where the partition-scoped tree has nothing behind the address."""
+    It raises Unreadable where the partition-scoped tree has nothing behind the address, and for one of more than 52
+    bits, which is in no slot (the hardware's walk leaves the upper bits out). KVM reads its slots, of which the tree
+    holds what was touched: memory of a slot that never was reads as zeros to KVM, and here not at all."""
     if context.flat or lpid == 0:
         return read
 
     def read_guest(address: int) -> int:
+        if address >> TREE_BITS:
+            why = f"a guest real address has {TREE_BITS} bits and KVM has no memory slot there"
+            raise Unreadable(address, 8, why)
         walk = Walk(read, context, None)
         try:
             return read(walk.second_stage(walk.partition(lpid), lpid, "guest memory", address).ra)
@@ -78,8 +83,11 @@ def translate(read: ReadWord, context: Context, ea: int, access: Access | None =
             notes=tuple(walk.notes),
         )
 
-    def fault(cause: str, reason: str, stage: int | None, interrupt: Interrupt | None) -> Translation:
-        return done(replace(answer, status="fault", cause=cause, reason=reason, stage=stage, interrupt=interrupt))
+    def fault(
+        cause: str, reason: str, stage: int | None, interrupt: Interrupt | None, gra: int | None = None
+    ) -> Translation:
+        ended = replace(answer, status="fault", cause=cause, reason=reason, stage=stage, interrupt=interrupt, gra=gra)
+        return done(ended)
 
     if not relocation and (context.flat or context.hypervisor):
         ra = ea & REAL_MODE_MASK
@@ -109,6 +117,7 @@ def translate(read: ReadWord, context: Context, ea: int, access: Access | None =
             None,
             segment_interrupt(access),
         )
+    gra = None
     try:
         partition = walk.partition(qualified.lpid)
         leaf: Reached | None = None
@@ -117,10 +126,9 @@ def translate(read: ReadWord, context: Context, ea: int, access: Access | None =
         if relocation:
             leaf, rights = walk.first_stage(partition, qualified, ea)
             ra, shift = leaf.ra, leaf.shift
-        gra = None
         if not context.flat and (qualified.lpid or not context.hypervisor):
             gra = ra
-            host = walk.second_stage(partition, qualified.lpid, "the access itself", gra)
+            host = walk.second_stage(partition, qualified.lpid, "access itself", gra)
             if access:
                 walk.refuse(deny(host.entry, access, context, partition_scoped=True), 2)
             rights &= encoded_rights(host.entry)
@@ -130,5 +138,5 @@ def translate(read: ReadWord, context: Context, ea: int, access: Access | None =
         raised = None
         if stop.bits is not None:
             raised = interrupt_for(access, stop.bits, partition_scoped=stop.stage == 2)
-        return fault(stop.cause, stop.reason, stop.stage, raised)
+        return fault(stop.cause, stop.reason, stop.stage, raised, gra)
     return done(replace(answer, ra=ra, gra=gra, page_shift=shift, rights=rights, leaf=leaf.entry if leaf else None))

@@ -65,8 +65,13 @@ def _headline(answer: Translation, style: Style, in_ram: bool | None) -> str:
         return f"{ea} -> {style('bad', f'fault{errno}: {answer.cause}')}{whose}"
     assert answer.ra is not None
     where = "" if in_ram is not False else ", not RAM"
-    page = f"{compact_size(1 << answer.page_shift)} " if answer.relocation and answer.page_shift is not None else ""
+    page = f"{compact_size(1 << answer.page_shift)} " if _walked(answer) and answer.page_shift is not None else ""
     return f"{ea} -> {style('good', f'{answer.ra:#x}')}  {page}{answer.rights}{where}{whose}"
+
+
+def _walked(answer: Translation) -> bool:
+    """Whether a tree was walked, so that there is a page: a guest's real addresses go through the host's tree."""
+    return answer.relocation or answer.gra is not None
 
 
 def _whose(answer: Translation) -> str:
@@ -103,7 +108,7 @@ def _compared(result: Compared, style: Style) -> Iterator[str]:
     width = max(len(answer.walker) for answer in result.answers)
     for answer in result.answers:
         if answer.ok:
-            size = "" if not answer.relocation or answer.page_shift is None else compact_size(1 << answer.page_shift)
+            size = "" if not _walked(answer) or answer.page_shift is None else compact_size(1 << answer.page_shift)
             end = f"{style('good', f'{answer.ra:#x}')} {size} {answer.rights}"
         else:
             end = style("bad", f"{answer.errno or 'fault'} {answer.cause}")

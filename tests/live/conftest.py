@@ -6,7 +6,7 @@
 
 A guest of each kind is booted once and handed from test to test: alive, ready, and running (or, for
 a kind that stands still, stopped). pytest sorts the tests by kind, so that one QEMU runs at a time. A test
-that wants a guest of its own, to kill it for one, takes ``boot``."""
+that wants a guest of its own, to kill it for one, takes ``boot``; one that wants KVM guests takes ``scene``."""
 
 from __future__ import annotations
 
@@ -17,22 +17,28 @@ from typing import Any
 import pytest
 
 from scripts.guests import Machine, booted
+from scripts.scene import KIND as SCENE
+from scripts.scene import Scene
+from scripts.scene import scene as set_up
 
 Boot = Callable[..., Machine]
 
 
 class Kept:
-    """The guest of one kind, booted when first asked for and again if a test has killed it."""
+    """The guest of one kind, booted when first asked for and again if a test has killed it; the KVM host with its
+    scene."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.machine: Machine | None = None
+        self.scene: Scene | None = None
 
     def ready(self) -> Machine:
         """The guest as every test may expect it."""
         if self.machine is None or not self.machine.alive:
             self.close()
-            self.machine = booted(self.kind)
+            self.scene = set_up() if self.kind == SCENE else None
+            self.machine = self.scene.machine if self.scene else booted(self.kind)
         stands = self.machine.paused or self.machine.kind.stop_when_ready
         if self.machine.running and stands:
             self.machine.pause()
@@ -50,7 +56,8 @@ class Kept:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "kept" in metafunc.fixturenames:
         mark = metafunc.definition.get_closest_marker("guests")
-        kinds = mark.args if mark else ("pseries-p9",)
+        usual = SCENE if "scene" in metafunc.fixturenames else "pseries-p9"
+        kinds = mark.args if mark else (usual,)
         metafunc.parametrize("kept", kinds, indirect=True, scope="session")
 
 
@@ -66,6 +73,14 @@ def kept(request: pytest.FixtureRequest) -> Iterator[Kept]:
 def guest(kept: Kept) -> Machine:
     """A guest of the kind that the test's mark names, ready to be looked at."""
     return kept.ready()
+
+
+@pytest.fixture
+def scene(kept: Kept) -> Scene:
+    """KVM guests in a bare machine that runs, none of them running itself."""
+    kept.ready()
+    assert kept.scene is not None, "only the KVM host has a scene"
+    return kept.scene
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def msr(machine: Machine, cpu: int = 0) -> int:
     return int(found[cpu], 16)
 
 
-@pytest.mark.guests("pseries-p9", "pseries-p10", "pseries-hash", "powernv9")
+@pytest.mark.guests("pseries-p9", "pseries-p10", "pseries-hash", "powernv9", "powernv9-kvm")
 def test_linux_runs_with_the_mmu_that_its_kind_names(guest: Machine) -> None:
     said = guest.shell("grep MMU /proc/cpuinfo; grep -c '^processor' /proc/cpuinfo")
     assert ("Hash" if guest.kind.name == "pseries-hash" else "Radix") in said

@@ -39,7 +39,7 @@ class TestSecondStage:
         # The partition entry, then four partition-scoped entries before each of five reads, and before the access.
         assert len(ours.steps) == 1 + 5 * (4 + 1) + 4
         purposes = [step.purpose for step in ours.steps if step.depth == 1 and step.level == 3]
-        assert purposes == ["process-table entry", *(f"level {n} entry" for n in (3, 2, 1, 0)), "the access itself"]
+        assert purposes == ["process-table entry", *(f"level {n} entry" for n in (3, 2, 1, 0)), "access itself"]
 
     @pytest.mark.parametrize("host_shift", [12, 16, 21, 30])
     @pytest.mark.parametrize("shift", [12, 16, 21, 30])
@@ -76,3 +76,15 @@ class TestSecondStage:
         assert (ours.ok, ours.gra) == (True, None)
         assert [(step.stage, step.depth) for step in ours.steps] == [(2, 0), *[(2, 1)] * 4, *[(1, 0)] * 5]
         assert ours.steps[-1].address == world.path[0]
+
+    def test_what_the_first_stage_reached_is_told_where_the_second_fails(self) -> None:
+        world, space = partitioned(PAGE | READ | R)
+        space.at(0x1F_5000)
+        last = space.paths[0x1F_5000 >> 16]
+        world.memory.put(last[min(last)], 0)
+        ours = hardware(world, access="r")
+        assert (ours.status, ours.stage, ours.gra) == ("fault", 2, 0x1F_5000 | EA & 0xFFF)
+        assert ours.ra is None
+        empty, _ = partitioned(0)
+        ours = hardware(empty, access="r")
+        assert (ours.stage, ours.gra) == (1, None)

@@ -1,0 +1,89 @@
+"""What lies behind guest real addresses: a partition-scoped tree as a map that is asked in bulk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.mappings.ranges import Ranges
+from inspector.radix.columns import U64, Bools, Rows
+
+DENSE = 64
+"""A direct index is kept where it has at most so many places for each range, or FEW_PLACES in all."""
+FEW_PLACES = 1 << 22
+LEAST_SHIFT = 12
+
+
+@dataclass(frozen=True)
+class Behind:
+    """The ranges of one partition-scoped tree, by guest real address: ``ranges.offset`` is where each begins, and
+    ``ranges.ra`` the host real address behind it."""
+
+    ranges: Ranges
+
+    @cached_property
+    def begin(self) -> U64:
+        """Guest real address of each range."""
+        return np.ascontiguousarray(self.ranges.offset)
+
+    @cached_property
+    def end(self) -> U64:
+        """One past the last of each."""
+        return self.begin + self.ranges.size
+
+    @cached_property
+    def page(self) -> int:
+        """log2 of the smallest page: a table of no more than so many bytes, aligned to its size, lies in one."""
+        return int(self.ranges.shift.min()) if len(self.ranges) else LEAST_SHIFT
+
+    @cached_property
+    def _direct(self) -> NDArray[np.int32] | None:
+        """For each page of guest real space the first range that ends beyond it; None where that would be too much."""
+        if not len(self.ranges):
+            return None
+        places = int(self.end[-1]) >> self.page
+        if places > max(DENSE * len(self.ranges), FEW_PLACES):
+            return None
+        marks = np.zeros(places + 1, np.int32)
+        np.add.at(marks, (self.end >> np.uint64(self.page)).astype(np.intp), 1)
+        return np.cumsum(marks, dtype=np.int32)
+
+    def first(self, addresses: U64) -> Rows:
+        """The first range that ends beyond each address, which may begin beyond it too; their number where none."""
+        direct = self._direct
+        if direct is None:
+            found: Rows = np.searchsorted(self.end, addresses, side="right")
+            return found
+        page = np.minimum(addresses >> np.uint64(self.page), np.uint64(len(direct) - 1))
+        at: Rows = direct[page.astype(np.intp)].astype(np.intp)
+        return at
+
+    def translate(self, addresses: U64) -> tuple[U64, Bools]:
+        """The host real address behind each, and whether there is any (0 where not)."""
+        if not len(self.ranges):
+            return np.zeros(len(addresses), np.uint64), np.zeros(len(addresses), np.bool_)
+        at = np.minimum(self.first(addresses), len(self.ranges) - 1)
+        inside = addresses - self.begin[at]  # wraps round where the range begins beyond
+        there: Bools = inside < self.ranges.size[at]
+        return np.where(there, self.ranges.ra[at] + inside, np.uint64(0)), there
+
+    def span(self, address: int) -> tuple[int, int] | None:
+        """(host real address, bytes from there to the end of its range) of one address, or None."""
+        at = int(np.searchsorted(self.end, np.uint64(address), side="right"))
+        if at == len(self.ranges) or address < self.begin[at]:
+            return None
+        inside = address - int(self.begin[at])
+        return int(self.ranges.ra[at]) + inside, int(self.end[at]) - address
+
+    def spans(self) -> list[tuple[int, int]]:
+        """(guest real address, bytes) of all that something is behind, what touches put together, in order."""
+        if not len(self.ranges):
+            return []
+        apart = np.ones(len(self.ranges), np.bool_)
+        apart[1:] = self.begin[1:] != self.end[:-1]
+        first = np.flatnonzero(apart)
+        begin, end = self.begin[first], self.end[np.append(first[1:] - 1, len(self.end) - 1)]
+        return list(zip(begin.tolist(), (end - begin).tolist(), strict=True))

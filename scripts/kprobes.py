@@ -1,0 +1,71 @@
+"""KVM's own software walk, watched with kprobes in the host: what it is asked, each read it makes, how it ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from scripts.guests import Machine
+
+TRACING = "/sys/kernel/tracing"
+PROBES = (
+    "p:walk kvmppc_mmu_radix_xlate ea=%gpr4:x64",
+    "p:read kvm_read_guest gpa=%gpr4:x64 len=%gpr6:u64",
+    "r:walked kvmppc_mmu_radix_xlate ret=$retval:s64",
+)
+"""Linux 6.1: ``kvmppc_mmu_radix_xlate(vcpu, eaddr, …)`` and ``kvm_read_guest(kvm, gpa, data, len)``."""
+EVENT = re.compile(r": (walk|read|walked): .* (?:ea|gpa|ret)=(\S+)(?: len=(\d+))?$")
+
+
+@dataclass
+class Walked:
+    """One walk: the effective address, (guest real address, bytes) of each read in order, and what it returned
+    (0, or -errno), None where that is not in the trace."""
+
+    ea: int
+    reads: list[tuple[int, int]] = field(default_factory=list)
+    returned: int | None = None
+
+
+class WalkTrace:
+    """The probes, set while the ``with`` lasts."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def __enter__(self) -> WalkTrace:
+        lines = "; ".join(f"echo '{probe}' >> kprobe_events" for probe in PROBES)
+        # A walk that fails is made over and over: the first are kept, not the last.
+        room = "echo 0 > options/overwrite; echo 32 > buffer_size_kb"
+        self._tell(f"{room}; {lines}; echo > trace; echo 1 > events/kprobes/enable")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tell("echo 0 > events/kprobes/enable; echo > kprobe_events; echo 1 > options/overwrite; echo > trace")
+
+    def taken(self, most: int = 200) -> list[Walked]:
+        """The walks since the last time, of the first ``most`` events."""
+        said = self._tell(f"grep -v '^#' trace | head -n {most}; echo > trace")
+        return list(walks(said))
+
+    def _tell(self, command: str) -> str:
+        return self.machine.shell(f"cd {TRACING}; {command}")
+
+
+def walks(trace: str) -> Iterator[Walked]:
+    """The walks in the text of a trace; reads outside of any are passed over."""
+    now: Walked | None = None
+    for line in trace.splitlines():
+        found = EVENT.search(line)
+        if found is None:
+            continue
+        event, value, length = found[1], int(found[2], 0), found[3]
+        if event == "walk":
+            now = Walked(value)
+        elif now is not None and event == "read":
+            now.reads.append((value, int(length)))
+        elif now is not None:
+            now.returned = value
+            yield now
+            now = None
