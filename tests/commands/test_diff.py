@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from inspector.errors import NotSupported, UsageError
 from inspector.guest import Guest
 from inspector.recording import record
 from inspector.targets.base import RunState
-from tests.commands.asking import ask, lines, objects, session
+from tests.commands.asking import ask, lines, objects, session, shown
 from tests.fakes import (
     BROKEN_PID,
     DATA,
@@ -76,6 +77,10 @@ class Live:
 @pytest.fixture
 def live() -> Live:
     return Live()
+
+
+def test_a_mark_tells_how_many_bytes_it_takes() -> None:
+    assert re.search(r"it takes \d+ bytes of memory|it takes [\d.]+[KM] of memory", shown("mark before"))
 
 
 def test_nothing_has_changed(live: Live) -> None:
