@@ -311,7 +311,7 @@ def test_marks_do_not_grow_without_end(live: Live, monkeypatch: pytest.MonkeyPat
 def test_without_a_mark_or_a_target(live: Live) -> None:
     with pytest.raises(UsageError, match="'mark NAME' makes one"):
         live.ask("diff")
-    with pytest.raises(UsageError, match="needs a target"):
+    with pytest.raises(UsageError, match="wants two files here, or a target"):
         list(run(Session(), ["diff", "demo"]))
     with inspector.open_target("demo") as demo, pytest.raises(NotSupported):
         list(run(session(demo), shlex.split("diff --run 1")))
