@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         _discard_output()
-        print(f"inspector: the system refused: {error}; see to that and try again", file=sys.stderr)
+        print(f"inspector: the system refused: {_reason(error)}; see to that and try again", file=sys.stderr)
         return 3
 
 
@@ -125,6 +125,12 @@ def _complain(error: InspectorError, place: str = "") -> int:
     progress.clear()
     print(f"inspector: {safe(place)}{safe(str(error))}", file=sys.stderr)
     return error.exit_status
+
+
+def _reason(error: OSError) -> str:
+    """What the system said, and of which file."""
+    reason = error.strerror or str(error)
+    return safe(f"{error.filename}: {reason}" if error.filename else reason)
 
 
 def _discard_output() -> None:

@@ -256,18 +256,19 @@ def affordable() -> Limits:
 
 
 def streamable() -> Limits:
-    """What a stream may go to here, of which no leaf is kept: as many tables as half of what is free may hold."""
+    """What a stream may go to here, of which no leaf is kept: as many tables as half of its share may hold. The other
+    half is for the ranges that are made of it meanwhile."""
     free = _free_bytes()
-    tables = Limits().tables if free is None else min(free // SHARE // BYTES_A_TABLE, MOST_TABLES)
+    tables = Limits().tables if free is None else min(free // SHARE // 2 // BYTES_A_TABLE, MOST_TABLES)
     return Limits(tables=tables, leaves=BOUNDLESS, table_bytes=BOUNDLESS)
 
 
 def _most_ranges() -> int | None:
-    """How many ranges may be kept here."""
+    """How many ranges may be kept here while trees are streamed."""
     from inspector.mappings.gather import BYTES_A_RANGE
 
     free = _free_bytes()
-    return None if free is None else free // SHARE // BYTES_A_RANGE
+    return None if free is None else free // SHARE // 2 // BYTES_A_RANGE
 
 
 def _free_bytes() -> int | None:

@@ -224,8 +224,8 @@ def test_what_can_be_afforded_follows_what_is_free(monkeypatch: pytest.MonkeyPat
     few = affordable()
     assert few.leaves == few.tables == MiB // 2 // 64
     assert few.table_bytes == MiB // 2
-    assert streamable().tables == MiB // 2 // 128
-    assert spaces_module._most_ranges() == MiB // 2 // 128
+    assert streamable().tables == MiB // 4 // 128
+    assert spaces_module._most_ranges() == MiB // 4 // 128
     monkeypatch.setattr(spaces_module, "_free_bytes", lambda: 1 << 50)
     assert affordable() == Limits()
     assert streamable().tables <= 1 << 31, "places are numbered with 32 bits"

@@ -84,6 +84,8 @@ def _asker(question: Question) -> Callable[[Session, Namespace], Iterator[Answer
         from inspector.mappings.clip import selected
 
         limit = count(session, arguments.limit, "--limit")
+        if limit is not None and (arguments.counts or arguments.by):
+            raise UsageError("--limit is for ranges, and --counts and --by tell none; leave one of them out")
         selection = selection_of(session, arguments)
         slot = _slot(session, arguments)
         if arguments.bitmap == STDOUT:

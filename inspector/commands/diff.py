@@ -65,6 +65,8 @@ def _diff(session: Session, arguments: Namespace) -> Iterator[Answer | Beside | 
             raise UsageError(
                 "diff wants to know what to hold it against: a snapshot's file, or a mark ('mark NAME' makes one)"
             )
+        if len(names) < 2 and session.guest is None and session.reopen is None:
+            raise UsageError("diff wants two files here, or a target before it, as in: inspector TARGET diff FILE")
         one = session.at if len(names) < 2 else None  # whether there is anything now is told before a file is read
         first = names[0] if names else next(reversed(session.marks))
         before = yield from _named(session, arguments, first, "before")

@@ -71,6 +71,8 @@ def _mark(session: Session, arguments: Namespace) -> Iterator[Marked | Beside]:
     again = marks.pop(name, None) is not None  # the latest stands last
     marks[name] = moment
     yield _told(name, moment, "made again" if again else "made")
+    if session.stdout is not None:  # one command, and no session after it
+        yield Note("it ends with this command; -c gives several in one session, and 'record FILE' keeps for longer")
     yield from beside(spaces, moment.findings)
 
 

@@ -211,6 +211,8 @@ def span(session: Session, text: str) -> Span:
         if not (first.strip() and other.strip()):
             raise UsageError(f"{text!r} lacks one of its ends; write it as ADDR:LEN or ADDR..END")
         start, value = session.value(first), session.value(other)
+        if other.strip().startswith("-"):
+            raise UsageError(f"{text!r} ends below 0; write it as ADDR:LEN or ADDR..END")
         end = value if separator == ".." else start + value
         if end <= start:
             raise UsageError(f"{text!r} is an empty range; write it as ADDR:LEN or ADDR..END, END being past the last")

@@ -12,12 +12,14 @@ from inspector.commands.listing import put_together
 from inspector.commands.notes import Note
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
 from inspector.commands.scope import Beside, beside, looked_at, scope_arguments
+from inspector.errors import UsageError
 
 if TYPE_CHECKING:
     from inspector.mappings.table import Field, Rows
     from inspector.spaces import Spaces
 
 STDIN = "-"
+SHOW_TABLES = ("show tables", "show all tables")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,18 @@ def _sql(session: Session, arguments: Namespace) -> Iterator[Answer]:
         yield from _schema()
         return
     path = arguments.output
+    if path is None:
+        for option in ("format", "force"):
+            if getattr(arguments, option):
+                raise UsageError(f"--{option} is for a file; name it with --output FILE, - being standard output")
     kind = None if path is None else chosen_format(path, arguments.format)
     library()
     if query == STDIN:
         query = session.stdin.read()
+    if _words(query) in SHOW_TABLES:
+        # DuckDB knows those tables only that a query named.
+        yield from _schema()
+        return
     spaces: Spaces | None = None
     tables = {}
     for name in named(query, VIEWS):
@@ -81,6 +91,8 @@ def _sql(session: Session, arguments: Namespace) -> Iterator[Answer]:
             tables[name] = view.build(spaces)
         else:
             tables[name] = view.build(session.at)
+    if "registers" in tables and session.at.running:
+        yield Note("registers are not known while the guest runs, so that table is empty; 'interrupt' it first")
     with Database(tables) as database:
         fields, pieces = database.ask(query)
         if path is not None and kind is not None:
@@ -95,6 +107,10 @@ def _sql(session: Session, arguments: Namespace) -> Iterator[Answer]:
                 yield Found(Rows(fields, ()))
     if spaces is not None:
         yield from _wrong(spaces, frozenset(tables))
+
+
+def _words(query: str) -> str:
+    return " ".join(query.lower().replace(";", " ").split())
 
 
 def _wrong(spaces: Spaces, asked: frozenset[str]) -> Iterator[Beside]:

@@ -101,7 +101,7 @@ def _tables(session: Session, arguments: Namespace) -> Iterator[Answer]:
     spaces = yield from looked_at(session, arguments)
     if spaces is None:
         return
-    if not rows:
+    if not rows and spaces.trees:
         yield from _whole(spaces, arguments.pid is None)
     if arguments.by is not None:
         yield from _by_tree(spaces, limit)

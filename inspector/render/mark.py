@@ -17,10 +17,15 @@ def text(result: Marked, style: Style) -> Iterator[str]:
     yield f"{style('name', safe(result.name))}{done}: {safe(result.of)}{'' if result.done == 'made' else f' at {when}'}"
     yield (
         f"  {counted(result.ranges, 'range')} of {counted(result.processes, 'PID')}, "
-        f"{counted(result.tables, 'table page')}; it takes {short_size(result.size)} of memory"
+        f"{counted(result.tables, 'table page')}; it takes {_memory(result.size)} of memory"
     )
     if result.changing:
         yield style("warn", "  the guest was running: not all of it need belong to one moment")
+
+
+def _memory(size: int) -> str:
+    text = short_size(size)
+    return f"{text} bytes" if text.isdigit() else text
 
 
 def objects(result: Marked) -> Iterator[dict[str, Any]]:

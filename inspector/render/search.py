@@ -67,7 +67,7 @@ def _preview(hit: Hit) -> str:
 def _searched(result: Searched) -> str:
     found = counted(result.hits, "hit") if result.hits else "no hit"
     if result.interrupted:
-        left = f"{sized(result.total - result.done)} of {sized(result.total)} were not looked through"
+        left = f"{sized(result.total - result.done)} of {sized(result.total)} left unsearched"
         said = [f"{found}; interrupted: {left}"]
     elif result.limited:
         upto = "" if result.last is None else f" up to {result.last:#x}"
@@ -77,7 +77,7 @@ def _searched(result: Searched) -> str:
     else:
         said = ["nothing was searched: none of what was asked for is RAM that can be read"]
     if result.missing:
-        said.append(f"{sized(result.missing)} of RAM that this snapshot did not capture were not searched")
+        said.append(f"{sized(result.missing)} of RAM not searched: this snapshot did not capture it")
     if result.unread:
         said.append(f"{sized(result.unread)} could not be read: {result.why}")
     return "; ".join(said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from inspector.errors import NotSupported, UsageError
 from inspector.guest import Guest
 from inspector.recording import record
 from inspector.targets.base import RunState
-from tests.commands.asking import ask, lines, objects, session
+from tests.commands.asking import ask, lines, objects, session, shown
 from tests.fakes import (
     BROKEN_PID,
     DATA,
@@ -76,6 +77,10 @@ class Live:
 @pytest.fixture
 def live() -> Live:
     return Live()
+
+
+def test_a_mark_tells_how_many_bytes_it_takes() -> None:
+    assert re.search(r"it takes \d+ bytes of memory|it takes [\d.]+[KM] of memory", shown("mark before"))
 
 
 def test_nothing_has_changed(live: Live) -> None:
@@ -306,7 +311,7 @@ def test_marks_do_not_grow_without_end(live: Live, monkeypatch: pytest.MonkeyPat
 def test_without_a_mark_or_a_target(live: Live) -> None:
     with pytest.raises(UsageError, match="'mark NAME' makes one"):
         live.ask("diff")
-    with pytest.raises(UsageError, match="needs a target"):
+    with pytest.raises(UsageError, match="wants two files here, or a target"):
         list(run(Session(), ["diff", "demo"]))
     with inspector.open_target("demo") as demo, pytest.raises(NotSupported):
         list(run(session(demo), shlex.split("diff --run 1")))

@@ -373,6 +373,7 @@ def test_wrong_words_are_told() -> None:
         ("maps --pid 4 --all", "not allowed with"),
         ("maps 4", "4"),
         ("maps --pid nosuch", "neither a number nor a register"),
+        ("maps --ea 0x1000:-5", "ends below 0"),
         ("maps --region vmalloc --ea 0x1000", "no address that --ea names"),
         ("maps --region vmaloc", "there are user, linear map, vmalloc"),
         ("maps --page 8K", "there are 4K, 64K, 2M, 1G, 512G"),

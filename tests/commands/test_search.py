@@ -198,7 +198,7 @@ def test_ctrl_c_gives_what_there_is_so_far(monkeypatch: pytest.MonkeyPatch) -> N
     assert isinstance(end, Searched)
     assert (end.interrupted, end.ok, end.hits) == (True, False, 1)
     assert end.done == USER_PAGES_AT + 2 * MiB
-    assert "interrupted: 15.0 MiB of 65.0 MiB were not looked through" in shown("search text hello", target)
+    assert "interrupted: 15.0 MiB of 65.0 MiB left unsearched" in shown("search text hello", target)
 
 
 def test_a_guest_without_tables_is_searched_all_the_same() -> None:

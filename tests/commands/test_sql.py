@@ -20,7 +20,7 @@ from inspector.render.style import Style
 from inspector.views import VIEWS
 from tests.commands.asking import ask, lines, objects, shown, told
 from tests.exporting.missing import without
-from tests.fakes import PID, broken_target, firmware_target, guest
+from tests.fakes import PID, FakeControl, broken_target, firmware_target, guest, linux_target
 
 PAGES = "sql 'SELECT pid, count(*) AS pages FROM leaves GROUP BY pid ORDER BY pid'"
 
@@ -70,6 +70,26 @@ def test_the_schema_is_told() -> None:
         assert [each["table"] for each in found if "table" in each] == list(VIEWS)
         assert [each["function"] for each in found if "function" in each] == ["hex(x)", "addr(x)"]
     assert "  lpid BIGINT, pid BIGINT, ea UBIGINT" in shown("sql --schema")
+
+
+@pytest.mark.parametrize("query", ["show tables", "SHOW  ALL TABLES;"])
+def test_the_tables_are_shown_whatever_a_query_named(query: str) -> None:
+    assert told(f"sql '{query}'") == told("sql --schema")
+
+
+def test_a_format_is_of_a_file() -> None:
+    for option in ("--format csv", "--force"):
+        with pytest.raises(UsageError, match="name it with --output FILE"):
+            ask(f"sql 'FROM ram' {option}")
+
+
+def test_registers_of_a_guest_that_runs_are_not_known() -> None:
+    target = linux_target()
+    FakeControl(target).resume()
+    note, answer = ask("sql 'SELECT count(*) AS n FROM registers'", target)
+    assert note.ok
+    assert objects([answer]) == [{"n": 0}]
+    assert "not known while the guest runs" in lines([note])[0]
 
 
 def test_one_process_alone() -> None:

@@ -13,7 +13,7 @@ from inspector.mappings.audit.finding import Finding
 from inspector.mappings.audit.rules import RULES
 from inspector.mappings.audit.subject import Subject
 from inspector.radix.bits import MASK64, PDE_NLB
-from inspector.radix.columns import Rows, SweepOddity
+from inspector.radix.columns import LEAF, Rows, SweepOddity
 from inspector.radix.formats import PDE, entry_meaning
 from inspector.radix.slab import Slab
 
@@ -34,7 +34,6 @@ OF_CAUSE: Mapping[str, str] = MappingProxyType(
 """The rule of each oddity of a sweep, by its cause. Sharing is looked at afresh: one shared table shares all below."""
 ROOT_SIZE = "root-size"
 RESERVED = ~PDE.mask & MASK64
-EVERY = 1 << 62
 
 
 def tell_oddities(collector: Collector, spaces: Subject) -> None:
@@ -92,15 +91,16 @@ def tell_directories(collector: Collector, spaces: Subject) -> None:
     for slab in spaces.sweep.slabs:
         if not slab.level:
             continue  # a directory there is odd in itself
-        place, index, value = slab.directory_entries(EVERY)
-        bad = np.flatnonzero(value & np.uint64(RESERVED))
-        if not len(bad):
-            continue
-        address = slab.address[slab.table_at(place[bad])] + (index[bad].astype(np.uint64) << np.uint64(3))
-        _, first = np.unique(address, return_index=True)
-        rows = bad[np.sort(first)]
-        found = _directories(spaces, slab, place[rows], index[rows].tolist(), value[rows].tolist())
-        collector.add(rule, len(rows), found)
+        # By table and not by place: few tables may stand at so many places that their entries there fit nowhere.
+        bad = np.flatnonzero((slab.values < LEAF) & (slab.values & np.uint64(RESERVED) != 0))
+        place = slab.first_places[0][slab.slots[bad] >> slab.bits]
+        stands = place >= 0
+        bad, place = bad[stands], place[stands]
+        if len(bad):
+            index = slab.slots[bad] & ((1 << slab.bits) - 1)
+            order = np.lexsort((index, place))
+            found = _directories(spaces, slab, place[order], index[order].tolist(), slab.values[bad[order]].tolist())
+            collector.add(rule, len(bad), found)
 
 
 def _directories(spaces: Subject, slab: Slab, places: Rows, indexes: list[int], values: list[int]) -> Iterator[Finding]:
