@@ -122,9 +122,7 @@ class KvmGuest:
     def set_up(self) -> None:
         """Give it its memory and trees, and have it store a value of its own in each of its writable leaves."""
         said = self.monitor.ask(*(slot.line for slot in self.layout.slots))
-        self.hva = {
-            slot.gpa: outcome(line).fields["hva"] for slot, line in zip(self.layout.slots, said, strict=True)
-        }
+        self.hva = {slot.gpa: outcome(line).fields["hva"] for slot, line in zip(self.layout.slots, said, strict=True)}
         if self.layout.table is not None:
             self.monitor.ask(f"table {self.layout.table:x} 400000", *(leaf.line for leaf in self.layout.leaves))
         self.store([*self._places(), *self.layout.touched])

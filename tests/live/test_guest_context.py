@@ -176,7 +176,9 @@ def test_broken_tables_end_as_they_do_in_qemu(scene: Scene) -> None:
             assert wrong == []
             causes = ("not-present", "table-size", "no-leaf", "protection")
             both = {(stage, cause) for stage in (1, 2) for cause in causes}
-            assert {*both, (None, None), (1, "tree-size"), (2, "tree-size"), (2, "partition-not-radix")} <= set(ends), ends
+            assert {*both, (None, None), (1, "tree-size"), (2, "tree-size"), (2, "partition-not-radix")} <= set(ends), (
+                ends
+            )
             seen.target.clock.tick()
             assert disagreements(scene.machine, seen, asked, cpu) == [], "the tables were not put back as they were"
         finally:
