@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from inspector.radix.translation import Access
 from scripts.guests import Machine
 from scripts.oracle import gva2gpa
 from scripts.scene import Scene
@@ -26,6 +27,7 @@ LPID, PID = 77, 6
 ROOM, ROOM_SIZE = 0x2000_0000, 4 << 20
 """Where in the host's RAM the partition of this test is built while the machine stands; put back as it was."""
 FIRST_GPA = 1 << 32
+ACCESSES: tuple[Access, ...] = ("r", "x")
 NAMES = ("msr", "lpidr", "pid", "hrmor")
 
 
@@ -51,7 +53,7 @@ def set_registers(machine: Machine, values: Mapping[str, int]) -> None:
 
 @contextmanager
 def in_hypervisor(scene: Scene, image: Image) -> Iterator[Machine]:
-    """The machine, stopped in the host's own context on vCPU 0, whose registers are put back; ``image`` gets its keys."""
+    """The machine, stopped in the host's context on vCPU 0, whose registers are put back; ``image`` gets its keys."""
     machine = scene.machine
     for _ in range(100):
         machine.pause()
@@ -115,10 +117,10 @@ def partition(machine: Machine) -> Iterator[dict[int, int]]:
 
 def ours(image: Image, ea: int, registers: Mapping[str, int]) -> int | None:
     """What gva2gpa asks: may it be loaded, or else fetched?"""
-    known = dict(registers)
-    image.guest.overrides["hrmor"] = known.pop("hrmor", 0)
-    for access in ("r", "x"):
-        answer = image.translate(ea, **known, access=access)  # type: ignore[arg-type]
+    known = registers
+    image.guest.overrides["hrmor"] = known.get("hrmor", 0)
+    for access in ACCESSES:
+        answer = image.translate(ea, known["msr"], pid=known["pid"], lpidr=known["lpidr"], access=access)
         if answer.ok:
             return answer.ra
     return None
@@ -138,7 +140,7 @@ def test_the_hypervisors_quadrants_1_and_2_are_its_guests(scene: Scene, image: I
         set_registers(machine, registers)
         reached = 0
         for ea, ra in expected.items():
-            answer = image.translate(ea, **registers)
+            answer = image.translate(ea, registers["msr"], pid=PID, lpidr=LPID)
             assert (answer.lpid, answer.pid) == (LPID, PID if ea >> 62 == 1 else 0)
             assert (answer.ok, answer.ra) == (True, ra)
             assert ours(image, ea, registers) == gva2gpa(machine, ea)

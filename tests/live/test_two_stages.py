@@ -108,11 +108,11 @@ def address(guest: KvmGuest, rng: random.Random, pid: int, relocated: int, acces
     low = 0xFF8 if access == "w" else rng.randrange(0, PAGE, 8)
     choice = rng.random()
     if not relocated:
-        slot = rng.choice(guest.layout.slots)
-        real = slot.gpa + rng.randrange(0, slot.size, PAGE) | low
+        within = rng.choice(guest.layout.slots)
+        real = within.gpa + rng.randrange(0, within.size, PAGE) | low
         if access == "x":
             real = SYSTEM_CALL
-        elif access == "w" and (real < 0x100_0000 or not slot.writable):
+        elif access == "w" and (real < 0x100_0000 or not within.writable):
             return None
         elif choice < 0.2:
             real = DEVICE | low

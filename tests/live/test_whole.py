@@ -15,7 +15,7 @@ from inspector.commands.registry import MODULES, WITHOUT_GUEST
 from scripts.guests import Machine
 from scripts.oracle import addresses, gva2gpa, ours
 from tests.live.proxy import Proxy, audit
-from tests.live.test_oracle import Tables
+from tests.live.tables import Tables
 
 pytestmark = pytest.mark.live
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from inspector.errors import Unreadable
 from inspector.radix import walk
 from tests.radix.against_qemu import faults, hardware
 from tests.radix.qemu_model import NOEXEC_GUARD
@@ -88,3 +89,12 @@ class TestSecondStage:
         empty, _ = partitioned(0)
         ours = hardware(empty, access="r")
         assert (ours.stage, ours.gra) == (1, None)
+
+    def test_guest_memory_ends_at_52_bits_for_kvm_and_not_for_the_hardware(self) -> None:
+        world, space = partitioned()
+        host = space.at(0x1F_5000)
+        read = walk.guest_reader(world.reader(), world.context, world.context.need("lpidr"))
+        world.memory.put(host, 0x1234)
+        assert read(0x1F_5000) == 0x1234
+        with pytest.raises(Unreadable, match="52 bits"):
+            read(1 << 57 | 0x1F_5000)
