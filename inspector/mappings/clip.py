@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from inspector.mappings.ranges import Ranges, in_order
+from inspector.mappings.ranges import Ranges, end_to_end, in_order
 from inspector.mappings.select import Selection, Span
 from inspector.radix.columns import U64
 
@@ -43,12 +43,9 @@ def touching(ranges: Ranges, start: U64, spans: Sequence[Span]) -> Ranges:
         rows, first, upto, by = rows[some], first[some], upto[some], by[some]
         part = ranges.take(rows)
         ahead = first << by
-        parts.append(replace(part, offset=part.offset + ahead, ra=part.ra + ahead, count=upto - first))
-    root, offset, ra, page, flags, count = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("root", "offset", "ra", "shift", "flags", "count")
-    )
-    return in_order(Ranges(ranges.roots, root, offset, ra, page, flags, count))
+        gra = None if part.gra is None else part.gra + ahead
+        parts.append(replace(part, offset=part.offset + ahead, ra=part.ra + ahead, count=upto - first, gra=gra))
+    return in_order(end_to_end(parts))
 
 
 def apart(spans: Iterable[Span]) -> list[Span]:

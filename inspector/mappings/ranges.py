@@ -12,14 +12,15 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from inspector.radix.bits import PTE_RPN
-from inspector.radix.columns import LEVEL_OF_SHIFT, U8, U32, U64, Bools, Columns, InTrees, Root, Rows
+from inspector.radix.columns import LEVEL_OF_SHIFT, U8, U32, U64, Bools, Columns, InTrees, Root, Rows, joined
 
 
 @dataclass(frozen=True, slots=True)
 class Ranges(InTrees):
     """A row for each range, in the order of its first leaf. ``root`` is the index of its tree; ``offset`` the EA below
     its quadrant and ``ra`` the real address of its first page; ``shift`` log2 of its page size; ``flags`` what all
-    entries have in common (all but the real address); ``count`` its pages."""
+    entries have in common (all but the real address); ``count`` its pages. ``gra`` is the guest real address of the
+    first, for ranges that were led on through a second stage."""
 
     roots: tuple[Root, ...]
     root: U32
@@ -28,6 +29,7 @@ class Ranges(InTrees):
     shift: U8
     flags: U64
     count: U64
+    gra: U64 | None = None
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -44,15 +46,15 @@ class Ranges(InTrees):
 
     def take(self, rows: Bools | Rows | slice) -> Ranges:
         """Those rows, by mask, number or slice."""
-        return replace(
-            self, **{each.name: getattr(self, each.name)[rows] for each in fields(self) if each.name != "roots"}
-        )
+        columns = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "roots"}
+        return replace(self, **{name: column[rows] for name, column in columns.items() if column is not None})
 
 
 def single(columns: Columns) -> Ranges:
     """Each leaf as a range of its own."""
     count = np.ones(len(columns), np.uint64)
-    return Ranges(columns.roots, columns.root, columns.offset, columns.ra, columns.shift, columns.flags, count)
+    columns_of = (columns.root, columns.offset, columns.ra, columns.shift, columns.flags, count, columns.gra)
+    return Ranges(columns.roots, *columns_of)
 
 
 def coalesce(columns: Columns) -> Ranges:
@@ -66,16 +68,17 @@ def coalesce(columns: Columns) -> Ranges:
 def join(found: Sequence[Ranges]) -> Ranges:
     """Ranges of the same trees one after the other, those put together that go on across two of ``found``, of which
     there is at least one."""
-    parts = {
-        each.name: np.concatenate([getattr(part, each.name) for part in found])
-        for each in fields(Ranges)
-        if each.name != "roots"
-    }
-    ranges = Ranges(found[0].roots, **parts)
+    ranges = end_to_end(found)
     # Within a piece nothing is left to put together.
     at = np.cumsum([len(part) for part in found])[:-1]
     at = np.unique(at[(at > 0) & (at < len(ranges))])
     return _put_together(ranges, at[_goes_on(ranges.take(at), ranges.take(at - 1))])
+
+
+def end_to_end(found: Sequence[Ranges]) -> Ranges:
+    """Ranges of the same trees one after the other, as they are; there is at least one."""
+    names = [each.name for each in fields(Ranges) if each.name != "roots"]
+    return replace(found[0], **{name: joined([getattr(part, name) for part in found]) for name in names})
 
 
 def join_all(ranges: Ranges) -> Ranges:
@@ -90,6 +93,8 @@ def _goes_on(here: Ranges, before: Ranges) -> Bools:
     """Which rows of the one go on where those of the other end."""
     goes_on: Bools = here.offset - before.offset == before.size
     goes_on &= here.ra - before.ra == before.size
+    if here.gra is not None and before.gra is not None:
+        goes_on &= here.gra - before.gra == before.size
     goes_on &= (here.root == before.root) & (here.shift == before.shift) & (here.flags == before.flags)
     return goes_on
 
@@ -124,6 +129,8 @@ def _begins(columns: Columns) -> Bools:
     begins[1:] |= ra[1:] - ra[:-1] != size
     begins[1:] |= columns.offset[1:] - columns.offset[:-1] != size
     begins[1:] |= shift[1:] != shift[:-1]
+    if columns.gra is not None:
+        begins[1:] |= columns.gra[1:] - columns.gra[:-1] != size
     if len(columns.roots) > 1:
         root = columns.root
         begins[1:] |= root[1:] != root[:-1]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from inspector.radix.bits import PTE_RPN
 from inspector.radix.oddities import tree_name
 
+Kind = TypeVar("Kind", bound=np.generic)
 U64 = NDArray[np.uint64]
 U32 = NDArray[np.uint32]
 U16 = NDArray[np.uint16]
@@ -104,7 +105,11 @@ class Columns(InTrees):
     """Leaves. ``offset`` is the EA below its quadrant; ``place`` the row of ``places`` that the leaf's table stands at.
 
     The others follow from these when they are asked for. Order is that of gathering (by level from the root down, then
-    by tree and address) until :meth:`in_order`."""
+    by tree and address) until :meth:`in_order`.
+
+    ``gra`` and ``table_shift`` are there for leaves that were led on through a second stage
+    (:mod:`inspector.mappings.composed`): ``entry`` then gives the host's real address and what both stages allow,
+    ``gra`` the guest's real address, and ``table_shift`` log2 of what the guest's own leaf maps."""
 
     roots: tuple[Root, ...]
     places: Places
@@ -112,6 +117,8 @@ class Columns(InTrees):
     offset: U64
     entry: U64
     shift: U8
+    gra: U64 | None = None
+    table_shift: U8 | None = None
 
     def __len__(self) -> int:
         return len(self.entry)
@@ -143,19 +150,26 @@ class Columns(InTrees):
 
     @property
     def level(self) -> U8:
-        """3 (root) to 0 (last)."""
-        return LEVEL_OF_SHIFT[self.shift]
+        """3 (root) to 0 (last): of the table that the leaf stands in."""
+        return LEVEL_OF_SHIFT[self.shift if self.table_shift is None else self.table_shift]
 
     @property
     def address(self) -> U64:
         """Real address of the entry itself."""
-        index = (self.offset - self.places.offset[self.place]) >> self.shift.astype(np.uint64)
+        covers = self.shift if self.table_shift is None else self.table_shift
+        index = (self.offset - self.places.offset[self.place]) >> covers.astype(np.uint64)
         return self.places.address[self.place] + (index << np.uint64(3))
 
     def take(self, rows: Bools | Rows | slice) -> Columns:
         """Those rows, by mask, number or slice."""
         return replace(
-            self, place=self.place[rows], offset=self.offset[rows], entry=self.entry[rows], shift=self.shift[rows]
+            self,
+            place=self.place[rows],
+            offset=self.offset[rows],
+            entry=self.entry[rows],
+            shift=self.shift[rows],
+            gra=None if self.gra is None else self.gra[rows],
+            table_shift=None if self.table_shift is None else self.table_shift[rows],
         )
 
     def in_order(self) -> Columns:
@@ -191,7 +205,15 @@ def concatenate(parts: Sequence[Columns]) -> Columns:
         np.concatenate([part.offset for part in parts]),
         np.concatenate([part.entry for part in parts]),
         np.concatenate([part.shift for part in parts]),
+        joined([part.gra for part in parts]),
+        joined([part.table_shift for part in parts]),
     )
+
+
+def joined(parts: Sequence[NDArray[Kind] | None]) -> NDArray[Kind] | None:
+    """One after the other; None where any has none."""
+    there = [part for part in parts if part is not None]
+    return np.concatenate(there) if len(there) == len(parts) else None
 
 
 @dataclass(frozen=True, slots=True)

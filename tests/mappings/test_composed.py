@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from inspector.mappings.behind import DENSE, Behind
 from inspector.mappings.composed import compose
-from inspector.mappings.ranges import Ranges, coalesce, in_order
+from inspector.mappings.ranges import Ranges, coalesce, in_order, single
 from inspector.mappings.runs import Run, runs_of
 from inspector.radix.tree import Leaf
 from tests.mappings.test_ranges import columns_of
@@ -17,6 +17,8 @@ from tests.mappings.test_run_model import leaves
 PAGE = 1 << 12
 NEAR = 1 << 23
 """Real addresses are drawn together so that both stages meet."""
+FLAGS = ~(0x01FF_FFFF_FFFF_F000 | 7)
+"""All of an entry but its page number and rights."""
 
 
 def near(tree: list[Leaf]) -> list[Leaf]:
@@ -53,25 +55,37 @@ def rights(flags: int) -> tuple[bool, bool, bool]:
 
 @given(TREES, HOSTS)
 def test_page_by_page(trees: list[list[Leaf]], partition: list[Leaf]) -> None:
-    guest, host = ranges_of(trees), ranges_of([partition])
+    guest, host = columns_of(trees), ranges_of([partition])
     below = {at & (1 << 52) - 1: (ra, run) for run in runs_of(host) for at, ra in pages(run)}
-    composed = compose(guest, Behind(host))
+    leaves, holes = compose(guest, Behind(host))
     wanted, missing = {}, set()
-    for run in runs_of(guest):
+    for run in runs_of(single(guest)):
         for ea, gra in pages(run):
             if gra not in below:
                 missing.add((run.pid, ea, gra))
                 continue
             ra, second = below[gra]
             both = tuple(a and b for a, b in zip(rights(run.flags), rights(second.flags), strict=True))
-            wanted[run.pid, ea] = (ra, gra, min(run.shift, second.shift), both, run.flags & ~7)
+            wanted[run.pid, ea] = (ra, gra, min(run.shift, second.shift), both, run.flags & FLAGS)
     found = {}
-    for run, gra in zip(runs_of(composed.ranges), composed.gra.tolist(), strict=True):
+    assert leaves.gra is not None
+    for run, gra in zip(runs_of(single(leaves)), leaves.gra.tolist(), strict=True):
         for (ea, ra), at in zip(pages(run), range(gra, gra + run.size, PAGE), strict=True):
             assert (run.pid, ea) not in found
-            found[run.pid, ea] = (ra, at, run.shift, rights(run.flags), run.flags & ~7)
+            found[run.pid, ea] = (ra, at, run.shift, rights(run.flags), run.flags & FLAGS)
     assert found == wanted
-    assert {(run.pid, ea, gra) for run in runs_of(composed.holes) for ea, gra in pages(run)} == missing
+    assert {(run.pid, ea, gra) for run in runs_of(holes) for ea, gra in pages(run)} == missing
+    ranges = coalesce(leaves)
+    assert ranges.gra is not None
+    told = {}
+    for run, gra in zip(runs_of(ranges), ranges.gra.tolist(), strict=True):
+        for (ea, ra), at in zip(pages(run), range(gra, gra + run.size, PAGE), strict=True):
+            told[run.pid, ea] = (ra, at, run.shift, rights(run.flags), run.flags & FLAGS)
+    assert told == wanted
+    assert leaves.address.tolist() == [
+        int(guest.address[np.flatnonzero((guest.root == root) & (guest.offset <= offset))[-1]])
+        for root, offset in zip(leaves.root, leaves.offset, strict=True)
+    ]
 
 
 @given(HOSTS, st.lists(st.integers(0, NEAR + PAGE), max_size=20))
