@@ -28,6 +28,7 @@ from inspector.targets.base import TRANSLATION, Registers, RunControl, RunState,
 
 if TYPE_CHECKING:
     from inspector.linux.symbols import Symbols
+    from inspector.partitions import Partition
     from inspector.spaces import Spaces
 
 CHANGING = "the guest is running: what this shows may be changing"
@@ -54,7 +55,8 @@ class Guest:
         self.progress: roots_module.Progress = progress or (lambda _what, _done, _total: None)
         self._memory = PhysicalMemory(target.source, target.ram, target.clock)
         self._roots: tuple[int, Roots] | None = None
-        self._spaces: tuple[tuple[int, tuple[int, ...] | None], Spaces] | None = None
+        self._spaces: tuple[tuple[object, ...], Spaces] | None = None
+        self._partition: tuple[tuple[int, int], Partition] | None = None
         self._check_cpu(cpu)
 
     def __enter__(self) -> Guest:
@@ -279,18 +281,44 @@ class Guest:
         base, size = self.process_table()
         yield from processes.scan(self.memory, base, size, missed, self.progress)
 
-    def spaces(self, pids: Collection[int] | None = None, *, keep_partial: bool = False) -> Spaces:
+    def partition(self, lpid: int) -> Partition:
+        """The radix partition ``lpid`` of a bare machine: a KVM guest, or (0) the host itself. Kept for as long as the
+        guest stands still. Raises UsageError where there is none, or the hypervisor is out of sight."""
+        from inspector import partitions
+
+        key = (self.target.clock.epoch, lpid)
+        if self._partition is not None and self._partition[0] == key and not self.memory.changing:
+            return self._partition[1]
+        self._partition = (key, partitions.partition(self, lpid))
+        return self._partition[1]
+
+    def spaces(
+        self,
+        pids: Collection[int] | None = None,
+        *,
+        lpid: int = 0,
+        partition: bool = False,
+        composed: bool = True,
+        keep_partial: bool = False,
+    ) -> Spaces:
         """All that the processes with these radix PIDs map (None: every process; 0 is the kernel), as columns.
 
-        What was swept last is kept for as long as the guest stands still. With ``keep_partial`` Ctrl-C gives what there
-        is so far. Raises UsageError where no process table is known and for a PID beyond it."""
-        from inspector.spaces import swept
+        ``lpid`` are those of a KVM guest, led on to the host's real memory, or with ``composed`` False by the guest's
+        own trees alone, to what it calls real. ``partition`` is the partition-scoped tree of ``lpid`` instead: what the
+        host has behind the guest's real addresses. What was swept last is kept for as long as the guest stands still.
+        With ``keep_partial`` Ctrl-C gives what there is so far. Raises UsageError where no process table is known, for
+        a PID beyond it, and for an LPID that is no radix partition."""
+        from inspector.spaces import spaces_of, swept
 
-        key = (self.target.clock.epoch, None if pids is None else tuple(pids))
+        key = (self.target.clock.epoch, None if pids is None else tuple(pids), lpid, partition, composed)
         if self._spaces is not None and self._spaces[0] == key and not self.memory.changing:
             return self._spaces[1]
         self._spaces = None  # so that what was kept makes room first
-        found = swept(self, pids, keep_partial=keep_partial)
+        if partition:
+            found = spaces_of(self, (self.partition(lpid).tree,), keep_partial=keep_partial)
+        else:
+            within = self.partition(lpid) if lpid else None
+            found = swept(self, pids, within=within, composed=composed, keep_partial=keep_partial)
         if not (found.interrupted or found.changing):
             self._spaces = (key, found)
         return found

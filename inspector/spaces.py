@@ -16,10 +16,12 @@ from inspector.trees import Tree
 
 if TYPE_CHECKING:
     from inspector.guest import Guest
+    from inspector.mappings.behind import Behind
     from inspector.mappings.gather import Gathered
     from inspector.mappings.ranges import Ranges
     from inspector.mappings.reverse import Index
     from inspector.memory.physical import RamMap
+    from inspector.partitions import Partition
     from inspector.roots import Progress
 
 __all__ = ["KERNEL_PID", "Absent", "Spaces", "asked", "process_of", "spaces_of", "swept"]
@@ -58,7 +60,11 @@ class Spaces:
     where the guest ran meanwhile, so that not all need belong together.
 
     ``again`` gives every leaf anew, piece by piece, for trees that are larger than can be kept, with what is odd about
-    them; None once the guest has run. ``progress`` is told how far long work is."""
+    them; None once the guest has run. ``progress`` is told how far long work is.
+
+    ``behind`` is there for the processes of a KVM guest whose leaves are led on to the host's memory: ``columns``,
+    ``ranges`` and ``index`` are then of both stages, with ``gra`` the guest's own real addresses, while ``sweep`` is of
+    the guest's own trees, ``table`` and its tables' addresses guest real. ``ram`` is the host's."""
 
     name: str
     trees: tuple[Tree, ...]
@@ -69,6 +75,7 @@ class Spaces:
     absent: tuple[Absent, ...] = ()
     changing: bool = False
     again: Callable[[Findings], Iterator[Columns] | None] = lambda _findings: None
+    behind: Behind | None = None
     progress: Progress = lambda _what, _done, _total: None
     _gathered: Gathered | None = field(default=None, init=False, repr=False)
 
@@ -98,7 +105,26 @@ class Spaces:
     @cached_property
     def columns(self) -> Columns:
         """Every leaf, by tree and address."""
-        return self.sweep.columns().in_order()
+        return self._leaves(self.sweep.columns()).in_order()
+
+    def _leaves(self, found: Columns) -> Columns:
+        """What a sweep found, led on to the host's memory where there is a second stage."""
+        if self.behind is None:
+            return found
+        from inspector.mappings.composed import compose
+
+        return compose(found, self.behind)[0]
+
+    @cached_property
+    def holes(self) -> Ranges | None:
+        """What these processes map and the host has nothing behind, ``ra`` guest real; None with one stage."""
+        if self.behind is None:
+            return None
+        from inspector.mappings.composed import compose
+        from inspector.mappings.ranges import end_to_end, in_order, join_all, single
+
+        found = [compose(piece, self.behind)[1] for piece in self.sweep.pieces()]
+        return join_all(in_order(end_to_end(found))) if found else single(self.sweep.columns())
 
     @property
     def ranges(self) -> Ranges:
@@ -116,7 +142,14 @@ class Spaces:
         anew = self.again(findings) if self.too_large and not self.interrupted else None
         if anew is not None:
             most = _most_ranges()
-            found = gather(anew, self.roots, findings, most=most, keep_partial=keep_partial, streamed=True)
+            found = gather(
+                map(self._leaves, anew),
+                self.roots,
+                findings,
+                most=most,
+                keep_partial=keep_partial,
+                streamed=True,
+            )
             self.progress(READING, 1, 1)
         else:
             found = gather(self._told(self.sweep), self.roots, self.sweep.findings, keep_partial=keep_partial)
@@ -128,7 +161,7 @@ class Spaces:
         """The pieces of a sweep, told of as they go."""
         what, slots, done = "putting ranges together", sum(len(slab.offset) << slab.bits for slab in sweep.slabs), 0
         for piece in sweep.pieces():
-            yield piece
+            yield self._leaves(piece)
             done += len(piece)
             self.progress(what, min(done, slots - 1), slots)
         self.progress(what, 1, 1)
@@ -141,53 +174,67 @@ class Spaces:
         return Index.build(self.columns)
 
 
-def process_of(guest: Guest, pid: int) -> Process | None:
-    """The live entry of ``pid``, or None where it is empty. Raises UsageError for a PID beyond the table, and
-    MemoryReadError where the entry cannot be read."""
-    base, size = guest.process_table()
+def process_of(guest: Guest, pid: int, within: Partition | None = None) -> Process | None:
+    """The live entry of ``pid``, or None where it is empty; of the partition that it is ``within``. Raises UsageError
+    for a PID beyond the table, and MemoryReadError where the entry cannot be read."""
+    base, size = guest.process_table() if within is None else within.process_table
+    memory = guest.memory if within is None else within.memory
     if not 0 <= pid < size // ENTRY_BYTES:
         raise UsageError(f"PID {pid} is beyond the process table, which has {size // ENTRY_BYTES} entries; try 'pids'")
     address = base + pid * ENTRY_BYTES
-    first, second = guest.memory.read_u64(address), guest.memory.read_u64(address + 8)
+    first, second = memory.read_u64(address), memory.read_u64(address + 8)
     return Process(pid, address, first, second) if first or second else None
 
 
-def no_process(pid: int) -> Absent:
+def no_process(pid: int, lpid: int = 0) -> Absent:
     """That the entry of ``pid`` is empty."""
     reason = f"the process-table entry of PID {pid} is empty: no address space has this PID; try 'pids'"
-    return Absent(0, pid, "no-process", reason)
+    return Absent(lpid, pid, "no-process", reason)
 
 
-def asked(guest: Guest, pids: Collection[int]) -> tuple[tuple[Tree, ...], tuple[Absent, ...]]:
+def asked(
+    guest: Guest, pids: Collection[int], within: Partition | None = None
+) -> tuple[tuple[Tree, ...], tuple[Absent, ...]]:
     """The trees of the processes with these radix PIDs, in this order and each once, and those that are not there.
 
     Raises UsageError for a PID beyond the process table."""
+    lpid = 0 if within is None else within.lpid
     there: list[Tree] = []
     absent: list[Absent] = []
     for pid in dict.fromkeys(pids):
         try:
-            process = process_of(guest, pid)
+            process = process_of(guest, pid, within)
         except MemoryReadError as error:
-            absent.append(Absent(0, pid, f"table-{error.slug}", f"its process-table entry: {error}"))
+            absent.append(Absent(lpid, pid, f"table-{error.slug}", f"its process-table entry: {error}"))
             continue
         if process is None:
-            absent.append(no_process(pid))
+            absent.append(no_process(pid, lpid))
         else:
-            there.append(Tree.of(process))
+            there.append(Tree.of(process, lpid))
     return tuple(there), tuple(absent)
 
 
-def swept(guest: Guest, pids: Collection[int] | None = None, *, keep_partial: bool = False) -> Spaces:
-    """The address spaces of these PIDs (None: all of the process table), swept now.
+def swept(
+    guest: Guest,
+    pids: Collection[int] | None = None,
+    *,
+    within: Partition | None = None,
+    composed: bool = True,
+    keep_partial: bool = False,
+) -> Spaces:
+    """The address spaces of these PIDs (None: all of the process table), swept now; those of the partition that they
+    are ``within``, ``composed`` with the host's stage or by their own alone, their real addresses guest real.
 
     With ``keep_partial`` Ctrl-C gives what there is so far. Raises UsageError where no process table is known and for a
     PID beyond it, TargetError where the target is lost; a table or an entry that cannot be read is in the answer."""
     missed = Missed()
     if pids is not None:
-        trees, absent = asked(guest, pids)
-    else:
+        trees, absent = asked(guest, pids, within)
+    elif within is None:
         trees, absent = tuple(Tree.of(each) for each in guest.processes(missed)), ()
-    return spaces_of(guest, trees, missed, absent, keep_partial=keep_partial)
+    else:
+        trees, absent = tuple(Tree.of(each, within.lpid) for each in within.processes(missed)), ()
+    return spaces_of(guest, trees, missed, absent, within=within, composed=composed, keep_partial=keep_partial)
 
 
 def spaces_of(
@@ -196,12 +243,15 @@ def spaces_of(
     missed: Missed | None = None,
     absent: tuple[Absent, ...] = (),
     *,
+    within: Partition | None = None,
+    composed: bool = True,
     keep_partial: bool = False,
 ) -> Spaces:
-    """These trees, whose tables lie in the guest's memory, swept now: what they are asked of and what is lacking, as
-    :class:`Spaces` has it. With ``keep_partial`` Ctrl-C gives what there is so far. Raises UsageError where no process
-    table is known, TargetError where the target is lost."""
+    """These trees, whose tables lie in the guest's memory, or in that of the partition that they are ``within``, swept
+    now: what they are asked of and what is lacking, as :class:`Spaces` has it. With ``keep_partial`` Ctrl-C gives what
+    there is so far. Raises UsageError where no process table is known, TargetError where the target is lost."""
     memory, epoch = guest.memory, guest.target.clock.epoch
+    behind = None if within is None else within.behind
     roots = [each.to_sweep() for each in trees]
 
     def tell(level: int, done: int, tables: int) -> None:
@@ -220,22 +270,30 @@ def spaces_of(
             progress=tell,
             findings=findings,
             keep_partial=True,
+            through=behind,
         )
 
     found = sweep(
-        memory.read_runs, roots, affordable(), windows=memory.windows, progress=tell, keep_partial=keep_partial
+        memory.read_runs,
+        roots,
+        affordable(),
+        windows=memory.windows,
+        progress=tell,
+        keep_partial=keep_partial,
+        through=behind,
     )
     guest.progress(READING, 1, 1)
     return Spaces(
         guest.target.name,
         trees,
         found,
-        memory.ram,
-        guest.process_table(),
+        memory.ram if within is None or composed else within.memory.ram,
+        guest.process_table() if within is None else within.process_table,
         missed or Missed(),
         absent,
         memory.changing,
         again,
+        behind if composed else None,
         guest.progress,
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from inspector.commands.notes import Note
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
-from inspector.commands.scope import Beside, beside, looked_at
+from inspector.commands.scope import EVERY_PROCESS, Beside, beside, looked_at
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _mark(session: Session, arguments: Namespace) -> Iterator[Marked | Beside]:
         raise UsageError(f"{name!r} is no name for a mark; take a word without / and :, as in: mark before")
     from inspector.moments import Moment
 
-    spaces = yield from looked_at(session, Namespace(pid=None, all=True))
+    spaces = yield from looked_at(session, EVERY_PROCESS)
     if spaces is None:
         return
     if spaces.interrupted:

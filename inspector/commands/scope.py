@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from inspector.mappings.select import Selection, Span
     from inspector.radix.columns import Findings, SweepOddity
 
+EVERY_PROCESS = Namespace(pid=None, all=True, lpid=None, partition=False)
+"""What :func:`looked_at` is asked by a command that has no such words."""
 Which = Literal["current", "all"]
 """What is looked at where nothing is said: the kernel and the process that the vCPU runs, or every process."""
 ODDITIES_TOLD = 32
@@ -75,10 +77,15 @@ def scope_arguments(parser: Parser, which: Which = "all") -> None:
         "--pid", metavar="N", action="append", help="of the process with this radix PID; 0 is the kernel"
     )
     group.add_argument("--all", action="store_true", help=f"of every process that the process table has{default}")
+    group.add_argument("--partition", action="store_true", help="what the host has behind the guest of --lpid")
+    parser.add_argument("--lpid", metavar="N", help="of the KVM guest with this LPID, led on to the host's memory")
 
 
-def looked_at(session: Session, arguments: Namespace, which: Which = "all") -> Generator[Beside, None, Spaces | None]:
-    """Sweep what ``arguments`` ask for; None where there are no radix tables to sweep.
+def looked_at(
+    session: Session, arguments: Namespace, which: Which = "all", *, composed: bool = True
+) -> Generator[Beside, None, Spaces | None]:
+    """Sweep what ``arguments`` ask for; None where there are no radix tables to sweep. A KVM guest's processes are
+    led on to the host's memory, unless ``composed`` is False.
 
     On the way it yields what should be known before the answers; what is wrong with the trees is told by
     :func:`oddities`, and what could not be listed by :func:`unlisted`, after them. Raises UsageError."""
@@ -87,10 +94,16 @@ def looked_at(session: Session, arguments: Namespace, which: Which = "all") -> G
     if guest.roots.state != "radix":
         yield RootsFound(guest.roots, ())
         return None
+    lpid = lpid_of(session, arguments)
+    if arguments.partition:
+        spaces = guest.spaces(lpid=lpid, partition=True, keep_partial=True)
+        if spaces.interrupted:
+            yield Unfinished()
+        return spaces
     pids: list[int] | None = None
     if arguments.pid is not None:
         pids = pids_of(session, arguments.pid)
-    elif which == "current" and not arguments.all:
+    elif which == "current" and not arguments.all and not lpid:
         pids = [KERNEL_PID]
         current = [pid for pid, cpus in current_pids(guest).items() if guest.cpu in cpus]
         if guest.running:
@@ -98,10 +111,24 @@ def looked_at(session: Session, arguments: Namespace, which: Which = "all") -> G
         elif not current:
             yield Note("the vCPU runs no known process of this table, so only the kernel's maps are told; see 'pids'")
         pids += [pid for pid in current if pid != KERNEL_PID]
-    spaces = guest.spaces(pids, keep_partial=True)
+    spaces = guest.spaces(pids, lpid=lpid, composed=composed, keep_partial=True)
     if spaces.interrupted:
         yield Unfinished()
     return spaces
+
+
+def lpid_of(session: Session, arguments: Namespace) -> int:
+    """The LPID that ``--lpid`` gives, 0 where it does not. Raises UsageError."""
+    if arguments.lpid is None:
+        return 0
+    value = session.value(arguments.lpid)
+    if value >> 63:
+        raise UsageError(f"--lpid takes an LPID, not {arguments.lpid!r}; 'lpids' lists those there are")
+    if value and session.at.roots.flat:
+        raise UsageError(
+            f"there is no LPID {value} to be seen: this guest's hypervisor is out of sight, and it is LPID 0"
+        )
+    return value
 
 
 def pids_of(session: Session, texts: Sequence[str] | None) -> list[int]:

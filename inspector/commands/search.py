@@ -14,6 +14,7 @@ from inspector.commands.registry import Answered, Command, Example, Parser, Sess
 from inspector.commands.rmap import reached
 from inspector.commands.roots import RootsFound
 from inspector.commands.scope import (
+    EVERY_PROCESS,
     Beside,
     Odd,
     beside,
@@ -245,7 +246,7 @@ def _spaces(session: Session, arguments: Namespace, selection: Selection) -> Gen
         else:
             yield RootsFound(guest.roots, ())
         return None
-    return (yield from looked_at(session, Namespace(pid=None, all=True)))
+    return (yield from looked_at(session, EVERY_PROCESS))
 
 
 def _absent(guest: Guest, spaces: Spaces, pids: Sequence[int]) -> Iterator[Odd]:

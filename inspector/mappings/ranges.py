@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,8 @@ def join(found: Sequence[Ranges]) -> Ranges:
 def end_to_end(found: Sequence[Ranges]) -> Ranges:
     """Ranges of the same trees one after the other, as they are; there is at least one."""
     names = [each.name for each in fields(Ranges) if each.name != "roots"]
-    return replace(found[0], **{name: joined([getattr(part, name) for part in found]) for name in names})
+    columns: dict[str, Any] = {name: joined([getattr(part, name) for part in found]) for name in names}
+    return replace(found[0], **columns)
 
 
 def join_all(ranges: Ranges) -> Ranges:

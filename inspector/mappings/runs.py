@@ -25,7 +25,8 @@ class Run:
     partition-scoped tree, whose ``pid`` is None) and real address ``ra`` on.
 
     ``flags`` is what their entries have in common: all but the real page number, and of that the bits below the page
-    size too, which should be zero and are not part of the address."""
+    size too, which should be zero and are not part of the address. ``gra`` is the first guest real address where a KVM
+    guest's mapping was led on to the host's memory."""
 
     lpid: int
     pid: int | None
@@ -34,6 +35,7 @@ class Run:
     shift: int
     flags: int
     count: int
+    gra: int | None = None
 
     @property
     def size(self) -> int:
@@ -79,6 +81,9 @@ def runs_of(ranges: Ranges) -> Iterator[Run]:
     for at in range(0, len(ranges), AT_A_TIME):
         part = ranges.take(slice(at, at + AT_A_TIME))
         columns = (part.root, part.offset, part.ra, part.shift, part.flags, part.count)
-        for root, offset, ra, shift, flags, count in zip(*(column.tolist() for column in columns), strict=True):
+        gras = [None] * len(part) if part.gra is None else part.gra.tolist()
+        for root, offset, ra, shift, flags, count, gra in zip(
+            *(column.tolist() for column in columns), gras, strict=True
+        ):
             lpid, pid, base = trees[root]
-            yield Run(lpid, pid, base | offset, ra, shift, flags, count)
+            yield Run(lpid, pid, base | offset, ra, shift, flags, count, gra)

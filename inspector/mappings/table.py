@@ -119,6 +119,7 @@ FIELDS = (
     Field("ea", "address"),
     Field("size", "number"),
     Field("ra", "address"),
+    Field("gra", "address"),
     Field("page_shift", "number"),
     Field("count", "number"),
     Field("read", "truth"),
@@ -163,6 +164,7 @@ def tabulate(mapped: Ranges | Columns, ram: Sequence[Span], regions: Sequence[Re
         ea,
         size,
         ra,
+        np.broadcast_to(np.uint64(0), len(mapped)) if mapped.gra is None else mapped.gra,
         shift,
         count,
         _any(flags, PTE_READ | PTE_WRITE),
@@ -180,10 +182,11 @@ def tabulate(mapped: Ranges | Columns, ram: Sequence[Span], regions: Sequence[Re
     if isinstance(mapped, Columns):
         values.append(mapped.address)
     words = {"attribute": ATTRIBUTE_WORDS, "region": (None, *(each.name for each in regions))}
-    many = ("ea", "size", "ra", "count", "entry_address")
+    many = ("ea", "size", "ra", "gra", "count", "entry_address")
+    known = {"pid": owned, "gra": np.zeros(len(mapped), np.bool_) if mapped.gra is None else None}
     return Batch(
         tuple(
-            Column(each, column, words.get(each.name, ()), owned if each.name == "pid" else None, each.name not in many)
+            Column(each, column, words.get(each.name, ()), known.get(each.name), each.name not in many)
             for each, column in zip(fields_of(mapped), values, strict=True)
         )
     )

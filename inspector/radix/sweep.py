@@ -115,7 +115,7 @@ def sweep(
 
     With ``keep_partial`` Ctrl-C gives what there is so far. What kind of errors ``read_runs`` may answer with, and
     raise, is said there; a table that cannot be read is an oddity."""
-    reader = TableReader(read_runs, windows) if through is None else GuestTableReader(through, read_runs, windows)
+    reader = _reader(read_runs, windows, through)
     descent = Descent(tuple(roots), limits or Limits(), reader, progress, keep_partial)
     slabs: list[Slab] = []
     try:
@@ -143,6 +143,7 @@ def stream(
     progress: Progress | None = None,
     findings: Findings | None = None,
     keep_partial: bool = False,
+    through: Through | None = None,
 ) -> Iterator[Columns]:
     """The leaves of these trees in pieces, last-level tables being let go of as soon as they are told: for trees that
     are larger than memory. About 40 bytes are kept for each table that is still to be read, and none for a leaf.
@@ -150,7 +151,8 @@ def stream(
     Pieces are in the order of :class:`Columns`, but that last-level tables which several places refer to may come in
     order of their real addresses. Oddities go to ``findings``; shared tables are not told. With ``keep_partial`` Ctrl-C
     gives what was read until then, and KeyboardInterrupt is raised after it."""
-    descent = Descent(tuple(roots), limits or Limits(), TableReader(read_runs, windows), progress, keep_partial)
+    reader = _reader(read_runs, windows, through)
+    descent = Descent(tuple(roots), limits or Limits(), reader, progress, keep_partial)
     if findings is not None:
         descent.findings = findings
     descent.stream_tables = STREAM_TABLES
@@ -158,3 +160,8 @@ def stream(
         yield from slab.pieces()
     if descent.interrupted:
         raise KeyboardInterrupt
+
+
+def _reader(read_runs: RunReader, windows: Sequence[Window], through: Through | None) -> TableReader:
+    """Of real addresses, or of guest real ones."""
+    return TableReader(read_runs, windows) if through is None else GuestTableReader(through, read_runs, windows)

@@ -49,6 +49,7 @@ def obj(run: Run, in_ram: bool) -> dict[str, Any]:
         "ea": hexadecimal(run.ea),
         "size": run.size,
         "ra": hexadecimal(run.ra),
+        "gra": hexadecimal(run.gra),
         "page_shift": run.shift,
         "count": run.count,
         **_said(run.flags),

@@ -1,0 +1,109 @@
+"""Partitions: the guests of a bare machine's hypervisor, each with a tree of its own and memory that it calls real."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from inspector import processes
+from inspector.errors import MemoryReadError, UsageError
+from inspector.memory.behind import GuestReal
+from inspector.memory.physical import PhysicalMemory, RamMap, Range
+from inspector.radix.bits import ENTRY_BYTES, PATE0_HR, PRTB_MASK, PRTS_MASK, PTCR_PATB, PTCR_PATS, table_bytes
+from inspector.trees import Tree
+
+if TYPE_CHECKING:
+    from inspector.guest import Guest
+    from inspector.mappings.behind import Behind
+    from inspector.processes import Missed, Process
+    from inspector.spaces import Spaces
+
+
+@dataclass
+class Partition:
+    """One radix partition of a bare machine, at one moment: ``tree`` is its partition-scoped tree, whose ``second`` is
+    PATE1, the descriptor of its process table (Power ISA 3.0B, book III, 5.7.6.1)."""
+
+    guest: Guest
+    tree: Tree
+
+    @property
+    def lpid(self) -> int:
+        """Its LPID."""
+        return self.tree.lpid
+
+    @cached_property
+    def spaces(self) -> Spaces:
+        """Its partition-scoped tree, swept: guest real addresses to the host's. Ctrl-C raises KeyboardInterrupt."""
+        from inspector.spaces import spaces_of
+
+        return spaces_of(self.guest, (self.tree,))
+
+    @cached_property
+    def behind(self) -> Behind:
+        """The same as a map that is asked in bulk."""
+        from inspector.mappings.behind import Behind
+
+        return Behind(self.spaces.ranges)
+
+    @cached_property
+    def memory(self) -> PhysicalMemory:
+        """What it calls real memory, read wherever the host has put it."""
+        ram = RamMap(Range(at, size, f"LPID {self.lpid}") for at, size in self.behind.spans())
+        source = GuestReal(self.guest.memory, self.behind, self.lpid)
+        return PhysicalMemory(source, ram, self.guest.target.clock)
+
+    @property
+    def process_table(self) -> tuple[int, int]:
+        """Guest real address and size in bytes of its process table."""
+        return self.tree.second & PRTB_MASK, table_bytes(self.tree.second & PRTS_MASK)
+
+    def processes(self, missed: Missed | None = None) -> Iterator[Process]:
+        """Every live entry of its process table, by PID; what cannot be read is told to ``missed``."""
+        yield from processes.scan(self.memory, *self.process_table, missed, self.guest.progress)
+
+
+def partition_table(guest: Guest) -> tuple[int, int]:
+    """Real address and size in bytes of the partition table. Raises UsageError where there is none to be seen."""
+    found = guest.roots
+    if found.state != "radix":
+        raise UsageError(found.explanation)
+    if found.flat or found.ptcr is None:
+        raise UsageError("this guest's hypervisor is out of sight (pseries): it is LPID 0, and there is no other")
+    return found.ptcr & PTCR_PATB, table_bytes(found.ptcr & PTCR_PATS)
+
+
+def entries(guest: Guest, missed: Missed | None = None) -> Iterator[Tree]:
+    """Every entry of the partition table that is not empty, by LPID, radix or not: a tree whose ``entry`` has HR clear
+    is a hashed page table. Raises UsageError where no partition table is known."""
+    base, size = partition_table(guest)
+    for each in processes.scan(guest.memory, base, size, missed, guest.progress):
+        yield Tree(each.pid, None, each.address, each.entry, each.second)
+
+
+def entry_of(guest: Guest, lpid: int) -> Tree | None:
+    """The entry of ``lpid``, None where it is empty. Raises UsageError for an LPID beyond the table, and
+    MemoryReadError where it cannot be read."""
+    base, size = partition_table(guest)
+    if not 0 <= lpid < size // ENTRY_BYTES:
+        raise UsageError(
+            f"LPID {lpid} is beyond the partition table, which has {size // ENTRY_BYTES} entries; try 'lpids'"
+        )
+    address = base + lpid * ENTRY_BYTES
+    first, second = guest.memory.read_u64(address), guest.memory.read_u64(address + 8)
+    return Tree(lpid, None, address, first, second) if first or second else None
+
+
+def partition(guest: Guest, lpid: int) -> Partition:
+    """The radix partition ``lpid``. Raises UsageError where there is none."""
+    try:
+        entry = entry_of(guest, lpid)
+    except MemoryReadError as error:
+        raise UsageError(f"the partition-table entry of LPID {lpid} cannot be read: {error.why}") from None
+    if entry is None:
+        raise UsageError(f"the partition-table entry of LPID {lpid} is empty: no guest has this LPID; try 'lpids'")
+    if not entry.entry & PATE0_HR:
+        raise UsageError(f"LPID {lpid} is a hash guest (HR is 0): it has no radix tree; try 'lpids'")
+    return Partition(guest, entry)
