@@ -46,7 +46,7 @@ def as_json(path: str) -> list[dict[str, Any]]:
     """What a file of CSV holds, as JSON would have it."""
 
     def value(name: str, text: str) -> Any:
-        if name in ("ea", "ra", "raw_flags", "unknown_flags", "entry_address", "attribute", "region"):
+        if name in ("ea", "ra", "gra", "raw_flags", "unknown_flags", "entry_address", "attribute", "region"):
             return text or None
         return {"true": True, "false": False}[text] if text in ("true", "false") else int(text)
 
