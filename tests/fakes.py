@@ -312,3 +312,69 @@ def broken_target() -> FakeTarget:
 def guest(target: FakeTarget | None = None, **options: Any) -> Guest:
     """A Guest over a target (the pseries one). ``options`` are Guest's."""
     return Guest(target or linux_target(), **options)
+
+
+LPID = 1
+"""The KVM guest of :func:`kvm_host_target`."""
+GUEST_PID = 5
+HASHED_LPID = 3
+GUEST_RAM_AT = GiB
+"""Host real: where the host keeps what it has behind the guest's memory."""
+GUEST_PAGES: Mapping[int, tuple[int, int]] = {
+    **{n * 64 * KiB: (GUEST_RAM_AT + (31 - n) * 64 * KiB, 16) for n in range(16)},
+    **{n * 64 * KiB: (GUEST_RAM_AT + 4 * MiB + n * 64 * KiB, 16) for n in range(20, 24)},
+    2 * MiB: (GUEST_RAM_AT + 6 * MiB, 21),
+    6 * MiB: (GUEST_RAM_AT + 2 * MiB, 21),
+    GiB: (GUEST_RAM_AT + 8 * MiB, 16),
+}
+"""Guest real address -> (host real, log2 of the page's size): pages that run backwards, and holes from 1M to 1.25M,
+from 1.5M to 2M and from 4M to 6M."""
+GUEST_READ_ONLY = 0x17_0000
+"""Guest real: the page that the host lets the guest only read and execute."""
+GUEST_PROCESS_TABLE_AT, GUEST_TABLES_AT = 0x1_0000, 0x2_0000
+"""Guest real."""
+GUEST_TEXT_EA, GUEST_DATA_EA, GUEST_SMALL_EA, GUEST_LOST_EA = 0x1000_0000, 0x1004_0000, 0x2000_0000, 0x4000_0000
+"""Of PID GUEST_PID: 64K at guest real 2M, the read-only page, 4K pages at 6M, and 2M at 4M, where nothing is behind."""
+KVM_LEAF = VALID | LEAF | 0x387
+
+
+def guest_to_host(address: int) -> int:
+    """The host real address behind a guest real one of the KVM guest; KeyError where there is none."""
+    shift = next(s for s in (16, 21) if GUEST_PAGES.get(address >> s << s, (0, 0))[1] == s)
+    return GUEST_PAGES[address >> shift << shift][0] | address & ((1 << shift) - 1)
+
+
+def kvm_host_target(*, hashed: bool = False) -> FakeTarget:
+    """The powernv machine with a KVM guest, LPID 1, that its vCPU 1 runs in PID 5; ``hashed`` adds LPID 3, a guest with
+    a hashed page table."""
+    target = bare_target()
+    memory = target.source
+    target.ram = RamMap([Range(0, RAM_BYTES, "pnv.ram"), Range(GUEST_RAM_AT, 16 * MiB, "pnv.ram")])
+    behind = Tree(memory.put_word, Bump(61 * MiB))
+    for gra, (ra, shift) in GUEST_PAGES.items():
+        behind.map(gra, ra | (KVM_LEAF & ~0x82 if gra == GUEST_READ_ONLY else KVM_LEAF), shift)
+    entry = PARTITION_TABLE_AT + 16 * LPID
+    memory.put_word(entry, HR | behind.descriptor)
+    memory.put_word(entry + 8, GR | GUEST_PROCESS_TABLE_AT | 4)
+    if hashed:
+        memory.put_word(PARTITION_TABLE_AT + 16 * HASHED_LPID, 0x3800_0000 | 6)
+
+    def put(gra: int, value: int) -> None:
+        memory.put_word(guest_to_host(gra), value)
+
+    space = Bump(GUEST_TABLES_AT)
+    kernel, user = Tree(put, space), Tree(put, space)
+    for at in range(0, 8 * MiB, 2 * MiB):
+        kernel.map(KERNEL + at, at | (DATA if at else TEXT), 21)
+    user.map(GUEST_TEXT_EA, 2 * MiB | USER_TEXT, 16)
+    user.map(GUEST_DATA_EA, GUEST_READ_ONLY | USER_DATA, 16)
+    for n in range(4):
+        user.map(GUEST_SMALL_EA + n * 4 * KiB, 6 * MiB + n * 4 * KiB | USER_DATA, 12)
+    user.map(GUEST_LOST_EA, 4 * MiB | USER_DATA, 21)
+    put(GUEST_PROCESS_TABLE_AT, kernel.descriptor)
+    put(GUEST_PROCESS_TABLE_AT + 16 * GUEST_PID, user.descriptor)
+    memory.put(guest_to_host(2 * MiB), b"hello from a guest\0")
+    target.files[1] = _registers(
+        1, nip=GUEST_TEXT_EA + 0x100, msr=USER_MSR, ptcr=PTCR, lpidr=LPID, pid=GUEST_PID, dar=GUEST_DATA_EA + 0x40
+    )
+    return target
