@@ -1,8 +1,9 @@
 """What of a guest goes into a snapshot: by default what its page tables need, a few KiB compressed.
 
 Captured are the tables themselves, in whole 4 KiB pages: the partition table's and the process table's live pages and
-every directory and last-level table that is reachable from them. Parts of a process table that hold nothing are kept
-as known zeros, so that "no such PID" can be told from "not captured" later.
+every directory and last-level table that is reachable from them, those of a hypervisor's guests wherever the host has
+put them. Parts of a process table that hold nothing are kept as known zeros, so that "no such PID" can be told from
+"not captured" later.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from inspector.errors import MemoryReadError, NotCaptured, TargetError
+from inspector import partitions, processes
+from inspector.errors import MemoryReadError, NotCaptured, TargetError, UsageError
 from inspector.guest import Guest
 from inspector.memory.physical import PhysicalMemory, RamMap, Range
 from inspector.radix.bits import (
@@ -29,6 +32,7 @@ from inspector.roots import LINEAR_MAP
 from inspector.snapshot.recording import Recording, Run, run_of
 
 if TYPE_CHECKING:
+    from inspector.partitions import Partition
     from inspector.snapshot.write import Summary
 
 PAGE = 4096
@@ -37,6 +41,12 @@ LASTING = ("machine", "qemu", "gdb")
 
 PIECE = 1 << 20
 """Bytes read at a time."""
+
+GUESTS_SHARE = 2
+"""The tables of all guests together are looked at for so many times what RAM there is: each lies in RAM of its own, and
+only broken ones claim more."""
+TREES = 4096
+"""Trees of a guest's that are swept together."""
 
 
 @dataclass
@@ -147,6 +157,8 @@ def _take_tables(guest: Guest, taken: Capture) -> None:
     _take_all(guest.memory, taken, base, size, lambda done: guest.progress("reading the process table", done, size))
     for process in guest.processes():
         _take_tree(guest, taken, seen, process.entry)
+    if guest.roots.ptcr is not None and not guest.roots.flat:
+        _take_guests(guest, taken)
 
 
 def _take_partition_table(guest: Guest, taken: Capture, seen: set[int], ptcr: int) -> None:
@@ -170,6 +182,57 @@ def _take_tree(guest: Guest, taken: Capture, seen: set[int], root: int) -> None:
             else:
                 for start, end in guest.memory.ram.within(found.address, found.length):
                     taken.unreadable[start] = end - start
+
+
+def _take_guests(guest: Guest, taken: Capture) -> None:
+    """The process tables and trees of the hypervisor's guests, as far as the host has anything behind them."""
+    left = GUESTS_SHARE * guest.memory.ram.total
+    for entry in partitions.entries(guest):
+        if entry.lpid == 0 or not entry.entry & PATE0_HR:
+            continue
+        try:
+            partition = guest.partition(entry.lpid)
+        except UsageError:  # gone meanwhile
+            continue
+        left -= partition.spaces.sweep.nbytes
+        if left > 0:
+            left = _take_guest(guest, taken, partition, left)
+        if left <= 0:
+            return
+
+
+def _take_guest(guest: Guest, taken: Capture, partition: Partition, left: int) -> int:
+    """One guest's, of at most ``left`` bytes: how many are left then."""
+    from dataclasses import replace
+
+    from inspector.radix.columns import Root
+    from inspector.radix.sweep import sweep
+    from inspector.spaces import affordable
+    from inspector.trees import base_of
+
+    behind, limits = partition.behind, affordable()
+    base, size = partition.process_table
+    held = []
+    for gra, ra, whole in behind.within(base, size):
+        length = min(whole, left)
+        _take_all(guest.memory, taken, ra, length)
+        held.append(Range(gra, length))
+        left -= length
+        if left <= 0:
+            return left
+    table = PhysicalMemory(partition.memory.source, RamMap(held), guest.target.clock)
+    live = processes.scan(table, base, size, None, guest.progress)
+    while some := list(islice(live, TREES)):
+        roots = [Root(each.pid, each.entry, base_of(each.pid), partition.lpid) for each in some]
+        memory, few = guest.memory, replace(limits, oddities=1, table_bytes=min(left, limits.table_bytes))
+        found = sweep(memory.read_runs, roots, few, windows=memory.windows, through=behind).tables()
+        for address, length in zip(found.address.tolist(), found.length.tolist(), strict=True):
+            left -= length
+            for _, ra, part in behind.within(address, length):
+                _take(memory, taken, ra, part)
+        if left <= 0:
+            return left
+    return left
 
 
 def recording_of(guest: Guest, *, everything: bool = False, also: Iterable[tuple[int, int]] = ()) -> Recording:

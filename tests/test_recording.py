@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+
+import pytest
 
 import inspector
 from inspector.guest import Guest
 from inspector.recording import PAGE, capture_tables, recording_of
 from inspector.snapshot.write import write_snapshot
 from inspector.targets.recorded import open_recorded
-from tests.fakes import KERNEL, PID, PROCESS_TABLE_AT, REGISTERED, USER_DATA_EA, guest, linux_target
+from tests.commands.asking import told as asked
+from tests.fakes import (
+    GR,
+    GUEST_DATA_EA,
+    GUEST_LOST_EA,
+    GUEST_PAGES,
+    GUEST_PID,
+    GUEST_PROCESS_TABLE_AT,
+    GUEST_SMALL_EA,
+    GUEST_TEXT_EA,
+    HR,
+    KERNEL,
+    KVM_LEAF,
+    LPID,
+    PARTITION_TABLE_AT,
+    PID,
+    PROCESS_TABLE_AT,
+    REGISTERED,
+    USER_DATA_EA,
+    FakeTarget,
+    MiB,
+    SparseMemory,
+    guest,
+    guest_to_host,
+    kvm_host_target,
+    linux_target,
+)
 
 
 def test_what_the_tables_need_answers_as_the_guest_did(tmp_path: Path) -> None:
@@ -55,3 +84,137 @@ def test_a_snapshot_recorded_again_is_the_same_guest(tmp_path: Path) -> None:
                 assert again.registers(cpu).values == demo.registers(cpu).values
             assert list(again.processes()) == list(demo.processes())
             assert (again.roots.process_table, again.roots.sure) == (demo.roots.process_table, demo.roots.sure)
+
+
+# -- a hypervisor's guests ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Iterator[tuple[Guest, Guest]]:
+    """A bare machine with a KVM guest, and a snapshot of it."""
+    path = str(tmp_path / "host.core.gz")
+    with guest(kvm_host_target(hashed=True)) as live:
+        write_snapshot(path, recording_of(live))
+        with Guest(open_recorded(path)) as recorded:
+            yield live, recorded
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(f"tables --lpid {LPID} --list", f"audit --lpid {LPID} --severity info"),
+        *(f"maps --lpid {LPID} --all --leaves", f"maps --lpid {LPID} --pid {GUEST_PID}", f"dirty --lpid {LPID}"),
+        *(f"maps --lpid {LPID} --partition --leaves", f"tables --lpid {LPID} --partition --list"),
+    ],
+)
+def test_commands_that_look_at_a_kvm_guest_answer_as_they_did(both: tuple[Guest, Guest], words: str) -> None:
+    live, recorded = both
+    found = asked(words, recorded)
+    assert found == asked(words, live)
+    assert found
+
+
+def test_both_stages_are_walked_as_they_were(both: tuple[Guest, Guest]) -> None:
+    live, recorded = both
+    ended = set()
+    for pid in (0, GUEST_PID, 6):
+        for ea in (GUEST_TEXT_EA, GUEST_DATA_EA + 8, GUEST_SMALL_EA + 0x1FFF, GUEST_LOST_EA, KERNEL, KERNEL + 9 * MiB):
+            answers = recorded.compare(ea, lpid=LPID, pid=pid)
+            assert answers == live.compare(ea, lpid=LPID, pid=pid)
+            ended |= {(each.walker, each.stage, each.cause) for each in answers}
+    for gra in (*GUEST_PAGES, 5 * MiB, 1 << 41):
+        answer = recorded.translate(gra, lpid=LPID, guest_real=True)
+        assert answer == live.translate(gra, lpid=LPID, guest_real=True)
+        assert answer.ok == (gra in GUEST_PAGES)
+    assert {("hardware", None, None), ("hardware", 1, "not-present"), ("hardware", 2, "not-present")} <= ended
+    assert ("kvm", None, None) in ended
+    assert recorded.context(1) == live.context(1)
+    assert recorded.translate(GUEST_TEXT_EA, cpu=1).steps == live.translate(GUEST_TEXT_EA, cpu=1).steps
+
+
+def test_tables_of_a_guest_are_captured_where_the_host_has_them_and_its_memory_is_not() -> None:
+    with guest(kvm_host_target()) as live:
+        taken = capture_tables(live)
+        partition = live.partition(LPID)
+        tables = live.spaces(lpid=LPID, composed=False).sweep.tables()
+        assert len(tables) > 5
+        for address in (*partition.process_table[:1], *tables.address.tolist()):
+            assert taken.pages[guest_to_host(address) // PAGE * PAGE] is not None
+        for gra in (2 * MiB, 6 * MiB):
+            assert guest_to_host(gra) not in taken.pages
+
+
+def test_a_snapshot_of_a_kvm_host_recorded_again_is_the_same(both: tuple[Guest, Guest]) -> None:
+    live, recorded = both
+    first, again = capture_tables(live), capture_tables(recorded)
+    assert again.pages == first.pages
+    assert again.unreadable == first.unreadable == {}
+
+
+PATE = PARTITION_TABLE_AT + 16 * LPID
+
+
+def _put(address: int, value: int) -> Callable[[SparseMemory], None]:
+    return lambda memory: memory.put_word(address, value)
+
+
+def _of_guest(gra: int, value: int) -> Callable[[SparseMemory], None]:
+    return _put(guest_to_host(gra), value)
+
+
+BROKEN = {
+    "its process table lies in a hole": _put(PATE + 8, GR | 4 * MiB | 4),
+    "its process table ends in a hole": _put(PATE + 8, GR | GUEST_PROCESS_TABLE_AT | 12),
+    "its process table claims all there is": _put(PATE + 8, GR | 0x1F),
+    "its own tree is no tree": _put(PATE, HR | 0x2000_0000_0000_0000 | 13),
+    "its own tree is not RAM": _put(PATE, HR | 0x4006_0000_0000_00AD),
+    "an entry of a process is noise": _of_guest(GUEST_PROCESS_TABLE_AT + 16 * 9, 0x6B6B_6B6B_6B6B_6B6B),
+    "a tree is a tree's own table": _of_guest(0x2_0000, 1 << 63 | 0x2_0000 | 9),
+    "a tree lies in a hole": _of_guest(GUEST_PROCESS_TABLE_AT + 16 * 9, 0x4000_0000_0000_00AD | 4 * MiB),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_guest_whose_tables_are_broken_breaks_no_recording(name: str) -> None:
+    target = kvm_host_target()
+    with guest(target) as sound:
+        whole = capture_tables(sound)
+    BROKEN[name](target.source)
+    with guest(target) as opened:
+        taken = capture_tables(opened)
+        assert all(opened.memory.ram.covers(address, PAGE) for address in taken.pages)
+        of_host = {at for at in whole.pages if at < 60 * MiB}  # the host's own are all there
+        assert of_host <= set(taken.pages)
+        assert taken.unreadable == {}
+
+
+def test_what_the_source_refuses_of_a_guest_is_told() -> None:
+    target = kvm_host_target()
+    table = guest_to_host(GUEST_PROCESS_TABLE_AT)
+    target.source.refused = [(table, 16)]
+    with guest(target) as opened:
+        taken = capture_tables(opened)
+        assert taken.unreadable == {table: PAGE}
+        assert table + PAGE in taken.pages
+
+
+def _one_page_everywhere() -> FakeTarget:
+    """The guest has 4 TiB of memory, all of it one GiB of the host's over and over, and a process table in it all."""
+    target = kvm_host_target()
+    memory = target.source
+    root, middle = 62 * MiB, 63 * MiB
+    memory.put_word(PATE, HR | 0x4000_0000_0000_00A0 | root | 13)
+    for n in range(8):
+        memory.put_word(root + 8 * n, 1 << 63 | middle | 9)
+    for n in range(512):
+        memory.put_word(middle + 8 * n, KVM_LEAF)
+    memory.put_word(PATE + 8, GR | 0x1F)
+    return target
+
+
+def test_a_guest_with_more_memory_than_there_is_does_not_make_it_endless() -> None:
+    target = _one_page_everywhere()
+    with guest(target) as opened:
+        taken = capture_tables(opened)
+        assert all(opened.memory.ram.covers(address, PAGE) for address in taken.pages)
+        assert sum(length for _, length in target.source.asked) < 4 * opened.memory.ram.total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -77,6 +78,18 @@ class Behind:
             return None
         inside = address - int(self.begin[at])
         return int(self.ranges.ra[at]) + inside, int(self.end[at]) - address
+
+    def within(self, address: int, length: int) -> Iterator[tuple[int, int, int]]:
+        """Every (guest real address, host real address, bytes) of ``length`` bytes at ``address`` that something is
+        behind, a range at a time, in order."""
+        stop = address + length
+        first = int(np.searchsorted(self.end, np.uint64(address), side="right"))
+        for at in range(first, len(self.ranges)):
+            begin, end = int(self.begin[at]), int(self.end[at])
+            if begin >= stop:
+                return
+            start = max(begin, address)
+            yield start, int(self.ranges.ra[at]) + (start - begin), min(end, stop) - start
 
     def spans(self) -> list[tuple[int, int]]:
         """(guest real address, bytes) of all that something is behind, what touches put together, in order."""
