@@ -11,14 +11,19 @@ from inspector import processes
 from inspector.errors import MemoryReadError, UsageError
 from inspector.memory.behind import GuestReal
 from inspector.memory.physical import PhysicalMemory, RamMap, Range
+from inspector.processes import Missed
 from inspector.radix.bits import ENTRY_BYTES, PATE0_HR, PRTB_MASK, PRTS_MASK, PTCR_PATB, PTCR_PATS, table_bytes
 from inspector.trees import Tree
 
 if TYPE_CHECKING:
     from inspector.guest import Guest
     from inspector.mappings.behind import Behind
-    from inspector.processes import Missed, Process
+    from inspector.processes import Process
     from inspector.spaces import Spaces
+
+PARTITION_TABLE = "partition table"
+"""What :class:`Missed` calls it."""
+OUT_OF_SIGHT = "this guest's hypervisor is out of sight (pseries): it is LPID 0, and there is no other"
 
 
 @dataclass
@@ -71,7 +76,7 @@ def partition_table(guest: Guest) -> tuple[int, int]:
     if found.state != "radix":
         raise UsageError(found.explanation)
     if found.flat or found.ptcr is None:
-        raise UsageError("this guest's hypervisor is out of sight (pseries): it is LPID 0, and there is no other")
+        raise UsageError(OUT_OF_SIGHT)
     return found.ptcr & PTCR_PATB, table_bytes(found.ptcr & PTCR_PATS)
 
 

@@ -45,10 +45,11 @@ class Process:
 
 @dataclass(slots=True)
 class Missed:
-    """What of a table could not be read: how many bytes in all, and the first of them."""
+    """What of a ``table`` could not be read: how many bytes in all, and the first of them."""
 
     length: int = 0
     first: MemoryReadError | None = None
+    table: str = "process table"
 
     def add(self, error: MemoryReadError) -> None:
         """Count ``error``'s bytes in."""

@@ -21,7 +21,8 @@ from inspector.commands.registry import (
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("where does it go", ("xlate", "compare", "rmap")),
-    ("what is there", ("maps", "dirty", "age", "tables", "audit", "sql", "mark", "diff", "pids", "roots", "ram")),
+    ("what is there", ("maps", "dirty", "age", "tables", "audit", "sql", "mark", "diff")),
+    ("where it begins", ("pids", "lpids", "roots", "ram")),
     ("what does it hold", ("read", "search", "regs", "cpu", "decode", "rmmu")),
     ("keep it", ("record", "export", "report", "info")),
     ("make it go and stop", ("continue", "interrupt", "stepi", "gdb")),

@@ -40,6 +40,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "export": "export",
         "sql": "sql",
         "pids": "roots",
+        "lpids": "partitions",
         "roots": "roots",
         "regs": "registers",
         "cpu": "registers",

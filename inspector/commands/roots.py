@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from inspector.commands.notes import Note, if_changing
-from inspector.commands.registry import Answered, Command, Example, Session, no_arguments
-from inspector.errors import MemoryReadError
+from inspector.commands.registry import Answered, Command, Example, Parser, Session, no_arguments
+from inspector.errors import MemoryReadError, UsageError
 from inspector.guest import Guest
 from inspector.processes import Missed, Process
 from inspector.radix.bits import ENTRY_BYTES, PRTB_MASK, PTCR_PATB, PTCR_PATS, table_bytes
@@ -45,32 +45,37 @@ class RootsFound:
 
 @dataclass(frozen=True, slots=True)
 class ProcessTable(Answered):
-    """The process table that 'pids' lists: its real address and how many entries it has."""
+    """The process table that 'pids' lists: its real address and how many entries it has. That of a KVM guest (``lpid``
+    is not 0) is guest real."""
 
     topic: ClassVar[str] = "roots"
     address: int
     entries: int
+    lpid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LiveEntry(Answered):
-    """One live entry, and the vCPUs whose current PID it is."""
+    """One live entry, and the vCPUs whose current PID it is. Those of a KVM guest (``lpid`` is not 0) hold guest real
+    addresses, and are at such."""
 
     topic: ClassVar[str] = "roots"
     process: Process
     current_on: tuple[int, ...]
+    lpid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Unlisted:
-    """Part of the process table that could not be read, so that its processes are not told. ``address`` is the first
-    real address of it, ``length`` all its bytes."""
+    """Part of a process table, or of the partition table, that could not be read, so that what is in it is not told.
+    ``address`` is the first real address of it, ``length`` all its bytes."""
 
     topic: ClassVar[str] = "roots"
     address: int
     length: int
     cause: str
     reason: str
+    table: str = "process table"
 
     @property
     def ok(self) -> bool:
@@ -82,7 +87,24 @@ def unlisted(missed: Missed) -> Iterator[Unlisted]:
     """That the answer is not whole, where it is not."""
     first = missed.first
     if first is not None:
-        yield Unlisted(first.address, missed.length, f"table-{first.slug}", first.why)
+        yield Unlisted(first.address, missed.length, f"table-{first.slug}", first.why, missed.table)
+
+
+def lpid_of(session: Session, arguments: Namespace) -> int:
+    """The LPID that ``--lpid`` gives, 0 where it does not. Raises UsageError."""
+    if arguments.lpid is None:
+        return 0
+    try:
+        value = session.value(arguments.lpid)
+    except UsageError as error:
+        raise UsageError(f"--lpid: {error}") from None
+    if value >> 63:
+        raise UsageError(f"--lpid takes an LPID, not {arguments.lpid!r}; 'lpids' lists those there are")
+    if value and session.at.roots.flat:
+        raise UsageError(
+            f"there is no LPID {value} to be seen: this guest's hypervisor is out of sight, and it is LPID 0"
+        )
+    return value
 
 
 # -- roots -------------------------------------------------------------------------------------------------------------
@@ -130,41 +152,47 @@ def _roots(session: Session, _arguments: Namespace) -> Iterator[RootsFound | Not
 # -- pids --------------------------------------------------------------------------------------------------------------
 
 
-def current_pids(guest: Guest) -> dict[int, tuple[int, ...]]:
-    """The PIDs of the looked-at process table that vCPUs have as their current one, and which vCPUs those are.
+def current_pids(guest: Guest, lpid: int = 0) -> dict[int, tuple[int, ...]]:
+    """The PIDs of the process table of ``lpid`` that vCPUs have as their current one, and which vCPUs those are.
 
-    A vCPU that runs another partition (LPIDR is not 0 on a bare machine) has a PID of that partition's table. While the
-    guest runs there is no such thing to tell."""
+    A vCPU that runs another partition (LPIDR is another on a bare machine) has a PID of that partition's table. While
+    the guest runs there is no such thing to tell."""
     current: dict[int, tuple[int, ...]] = {}
     if guest.running:
         return current
     for cpu in guest.target.cpus:
         known = guest.registers(cpu, ("pid", "lpidr"))
         pid = known.get("pid")
-        if pid is not None and (guest.roots.flat or not known.get("lpidr")):
+        if pid is not None and (guest.roots.flat or (known.get("lpidr") or 0) == lpid):
             current[pid] = (*current.get(pid, ()), cpu)
     return current
 
 
-def _pids(session: Session, _arguments: Namespace) -> Iterator[ProcessTable | LiveEntry | Unlisted | RootsFound | Note]:
+def _pids(session: Session, arguments: Namespace) -> Iterator[ProcessTable | LiveEntry | Unlisted | RootsFound | Note]:
     guest = session.at
     yield from if_changing(guest)
     if guest.roots.state != "radix":
         yield RootsFound(guest.roots, ())
         return
-    address, size = guest.process_table()
-    yield ProcessTable(address, size // ENTRY_BYTES)
-    current = current_pids(guest)
+    lpid = lpid_of(session, arguments)
+    within = guest.partition(lpid) if lpid else None
+    address, size = guest.process_table() if within is None else within.process_table
+    yield ProcessTable(address, size // ENTRY_BYTES, lpid)
+    current = current_pids(guest, lpid)
     seen = set()
-    missed = Missed()
-    for process in guest.processes(missed):
+    missed = Missed(table="process table" if within is None else f"process table of LPID {lpid}")
+    for process in guest.processes(missed) if within is None else within.processes(missed):
         seen.add(process.pid)
-        yield LiveEntry(process, current.get(process.pid, ()))
+        yield LiveEntry(process, current.get(process.pid, ()), lpid)
     yield from unlisted(missed)
     for pid, cpus in current.items():
         if pid not in seen and missed.first is None:
             who = ", ".join(map(str, cpus))
             yield Note(f"PID {pid}, the current one of vCPU {who}, has no live entry in this table")
+
+
+def _pids_arguments(parser: Parser) -> None:
+    parser.add_argument("--lpid", metavar="N", help="those of the KVM guest with this LPID; 'lpids' lists them")
 
 
 COMMANDS = (
@@ -182,9 +210,10 @@ COMMANDS = (
         "pids",
         "the live entries of the process table",
         _pids,
-        no_arguments,
+        _pids_arguments,
         (Example("pids", "every address space there is, and which of them vCPUs run in"),),
         "A radix PID is an address space, not a task: threads share one, and PID 0 is the kernel. On a bare machine "
-        "the table is the host's own, of LPID 0.",
+        "the table is the host's own, of LPID 0; that of a KVM guest is told with --lpid, and its addresses are guest "
+        "real.",
     ),
 )

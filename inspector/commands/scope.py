@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from inspector.commands.notes import Note, if_changing
 from inspector.commands.registry import Parser, Session
-from inspector.commands.roots import RootsFound, Unlisted, current_pids, unlisted
+from inspector.commands.roots import RootsFound, Unlisted, current_pids, lpid_of, unlisted
 from inspector.errors import UsageError
 from inspector.radix.bits import KERNEL_PID
 from inspector.spaces import Absent, Spaces
@@ -115,20 +115,6 @@ def looked_at(
     if spaces.interrupted:
         yield Unfinished()
     return spaces
-
-
-def lpid_of(session: Session, arguments: Namespace) -> int:
-    """The LPID that ``--lpid`` gives, 0 where it does not. Raises UsageError."""
-    if arguments.lpid is None:
-        return 0
-    value = session.value(arguments.lpid)
-    if value >> 63:
-        raise UsageError(f"--lpid takes an LPID, not {arguments.lpid!r}; 'lpids' lists those there are")
-    if value and session.at.roots.flat:
-        raise UsageError(
-            f"there is no LPID {value} to be seen: this guest's hypervisor is out of sight, and it is LPID 0"
-        )
-    return value
 
 
 def pids_of(session: Session, texts: Sequence[str] | None) -> list[int]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from inspector.commands.roots import LiveEntry, ProcessTable, RootsFound, Unlisted
+from inspector.partitions import PARTITION_TABLE
 from inspector.render import fields
 from inspector.render.style import Style, hexadecimal, short_size
 
@@ -26,11 +27,13 @@ def text(result: RootsFound | ProcessTable | LiveEntry | Unlisted, style: Style)
         yield from _roots(result, style)
     elif isinstance(result, ProcessTable):
         where = style("address", f"{result.address:#x}")
-        yield f"process table at {where}, {result.entries} entries"
+        whose, real = (f" of LPID {result.lpid}", "guest real ") if result.lpid else ("", "")
+        yield f"process table{whose} at {real}{where}, {result.entries} entries"
         yield style("head", f"{'PID':>8}  {'entry at':<14}  {'entry':<18}  {'root':<14}  spans")
     elif isinstance(result, Unlisted):
-        what = f"{short_size(result.length)} of the process table at {result.address:#x} and on could not be read"
-        yield from style.wrap(f"{what}, so PIDs may be missing: {result.reason}", kind="bad")
+        what = f"{short_size(result.length)} of the {result.table} at {result.address:#x} and on could not be read"
+        ids = "LPIDs" if result.table == PARTITION_TABLE else "PIDs"
+        yield from style.wrap(f"{what}, so {ids} may be missing: {result.reason}", kind="bad")
     else:
         yield from _entry(result, style)
 
@@ -107,6 +110,7 @@ def objects(result: RootsFound | ProcessTable | LiveEntry | Unlisted) -> Iterato
     elif isinstance(result, LiveEntry):
         process = result.process
         yield {
+            "lpid": result.lpid,
             "pid": process.pid,
             "address": hexadecimal(process.address),
             "entry": hexadecimal(process.entry),

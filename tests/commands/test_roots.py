@@ -93,6 +93,7 @@ def test_a_second_doubleword_is_shown() -> None:
     target = linux_target()
     target.source.put_word(PROCESS_TABLE_AT + 16 * 9 + 8, 0xABC)
     assert told("pids", target)[-1] | {"root": ""} == {
+        "lpid": 0,
         "pid": 9,
         "address": f"{PROCESS_TABLE_AT + 16 * 9:#x}",
         "entry": "0x0",

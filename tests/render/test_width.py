@@ -20,6 +20,7 @@ from inspector.commands.maps import InRegion, Sorted, Total
 from inspector.commands.mark import Marked
 from inspector.commands.memory import Missing, Ram, Shown
 from inspector.commands.notes import Note
+from inspector.commands.partitions import LivePartition, PartitionTable
 from inspector.commands.record import Recorded
 from inspector.commands.registers import Cpu, CpuList, RegisterFile, RegisterGroup
 from inspector.commands.registry import Result
@@ -132,6 +133,10 @@ RESULTS: list[Result] = [
         "a-rather-long-name", "gdb:192.168.100.100:65535", 0.0, 0xFFFFF, 1 << 28, 1 << 23, 1 << 31, True, "made again"
     ),
     ProcessTable(REAL, 1 << 32),
+    ProcessTable(REAL, 1 << 32, 0xFFFFF),
+    PartitionTable(REAL, 1 << 32),
+    LivePartition(Tree(0xFFFFF, None, REAL, MOST, MOST), tuple(range(64))),
+    LivePartition(Tree(0xFFFFF, None, REAL, MOST >> 1, MOST), (1023,)),
     LiveEntry(Process(0xFFFFF, 1 << 40, 1 << 63 | 1 << 45, MOST), tuple(range(64))),
     RootsFound(
         Roots(False, "radix", LONG, None, MOST, LONG, "confirmed", (Attempt(LONG, LONG),)),
