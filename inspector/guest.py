@@ -299,26 +299,33 @@ class Guest:
         lpid: int = 0,
         partition: bool = False,
         composed: bool = True,
+        guests: bool = False,
         keep_partial: bool = False,
     ) -> Spaces:
         """All that the processes with these radix PIDs map (None: every process; 0 is the kernel), as columns.
 
         ``lpid`` are those of a KVM guest, led on to the host's real memory, or with ``composed`` False by the guest's
         own trees alone, to what it calls real. ``partition`` is the partition-scoped tree of ``lpid`` instead: what the
-        host has behind the guest's real addresses. What was swept last is kept for as long as the guest stands still.
+        host has behind the guest's real addresses. ``guests`` adds the partition-scoped trees of all KVM guests to a
+        bare machine's own processes, or with ``partition`` asks for them alone. What was swept last is kept for as long
+        as the guest stands still.
         With ``keep_partial`` Ctrl-C gives what there is so far. Raises UsageError where no process table is known, for
         a PID beyond it, and for an LPID that is no radix partition."""
         from inspector.spaces import spaces_of, swept
 
-        key = (self.target.clock.epoch, None if pids is None else tuple(pids), lpid, partition, composed)
+        key = (self.target.clock.epoch, None if pids is None else tuple(pids), lpid, partition, composed, guests)
         if self._spaces is not None and self._spaces[0] == key and not self.memory.changing:
             return self._spaces[1]
         self._spaces = None  # so that what was kept makes room first
-        if partition:
+        if partition and guests:
+            from inspector.partitions import of_guests
+
+            found = spaces_of(self, of_guests(self), keep_partial=keep_partial)
+        elif partition:
             found = spaces_of(self, (self.partition(lpid).tree,), keep_partial=keep_partial)
         else:
             within = self.partition(lpid) if lpid else None
-            found = swept(self, pids, within=within, composed=composed, keep_partial=keep_partial)
+            found = swept(self, pids, within=within, composed=composed, guests=guests, keep_partial=keep_partial)
         if not (found.interrupted or found.changing):
             self._spaces = (key, found)
         return found

@@ -88,6 +88,15 @@ def entries(guest: Guest, missed: Missed | None = None) -> Iterator[Tree]:
         yield Tree(each.pid, None, each.address, each.entry, each.second)
 
 
+def of_guests(guest: Guest, missed: Missed | None = None) -> tuple[Tree, ...]:
+    """The partition-scoped trees of all KVM guests, by LPID: those of the radix entries from LPID 1 on. None where the
+    hypervisor is out of sight; what of the partition table cannot be read is told to ``missed``."""
+    found = guest.roots
+    if found.state != "radix" or found.flat or found.ptcr is None:
+        return ()
+    return tuple(radix_trees(guest, missed))
+
+
 def entry_of(guest: Guest, lpid: int) -> Tree | None:
     """The entry of ``lpid``, None where it is empty. Raises UsageError for an LPID beyond the table, and
     MemoryReadError where it cannot be read."""

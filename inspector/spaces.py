@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 from inspector.errors import MemoryReadError, UsageError
 from inspector.processes import Missed, Process
 from inspector.radix.bits import ENTRY_BYTES, KERNEL_PID
-from inspector.radix.columns import Columns, Findings, Limits, Root
+from inspector.radix.columns import Columns, Findings, Limits, Root, SweepOddity
+from inspector.radix.oddities import entry_name, too_large
 from inspector.radix.sweep import Sweep, stream, sweep
 from inspector.trees import Tree
 
 if TYPE_CHECKING:
     from inspector.guest import Guest
     from inspector.mappings.behind import Behind
+    from inspector.mappings.composed import Led
     from inspector.mappings.gather import Gathered
     from inspector.mappings.ranges import Ranges
     from inspector.mappings.reverse import Index
@@ -30,6 +32,8 @@ COST_FROM = (20, 4, 1, 0)
 """How much of a hundred a tree's last level, and each above it, begins at: nearly all tables are of the last."""
 BYTES_A_LEAF = 64
 """What a leaf may cost at most while it is looked at: its entry, its columns, and what is made of them."""
+BYTES_A_PAGE = 160
+"""What a leaf that is led on may cost at most: its columns thrice over, while they are put together and sorted."""
 BYTES_A_TABLE = 128
 """What a table may cost at most while trees are streamed."""
 MOST_TABLES = 1 << 30
@@ -78,11 +82,14 @@ class Spaces:
     behind: Behind | None = None
     progress: Progress = lambda _what, _done, _total: None
     _gathered: Gathered | None = field(default=None, init=False, repr=False)
+    _of_tables: Findings | None = field(default=None, init=False, repr=False)
 
     @property
     def too_large(self) -> bool:
         """Whether the trees are larger than can be kept, so that ``columns`` leaves out the rest: that is told as an
         oddity. ``ranges`` are of all of them."""
+        if self.behind is not None:
+            _ = self.columns  # only then it is known
         return self.sweep.findings.counts[TOO_LARGE] > 0
 
     @property
@@ -102,29 +109,55 @@ class Spaces:
         """The trees as they were swept."""
         return self.sweep.roots
 
-    @cached_property
+    @property
     def columns(self) -> Columns:
-        """Every leaf, by tree and address."""
-        return self._leaves(self.sweep.columns()).in_order()
-
-    def _leaves(self, found: Columns) -> Columns:
-        """What a sweep found, led on to the host's memory where there is a second stage."""
-        if self.behind is None:
-            return found
-        from inspector.mappings.composed import compose
-
-        return compose(found, self.behind)[0]
+        """Every leaf, by tree and address. Led on to the host's memory it is a row for each page of the smaller size, as
+        many as there is room for: where there are more, that is told as an oddity and the trees are ``too_large``."""
+        return self._leaves.columns
 
     @cached_property
+    def _leaves(self) -> Led:
+        from inspector.mappings.composed import Led, compose
+
+        own = self.sweep.columns().in_order()
+        if self.behind is None:
+            return Led(own)
+        led = compose(own, self.behind, _most_pages())
+        if led.cut is not None:
+            self._cut(own, led.cut)
+        return led
+
+    def _cut(self, own: Columns, row: int) -> None:
+        """Tell that the guest's leaves from this one on are left out."""
+        findings = self.sweep.findings
+        self._of_tables = Findings(findings.most, list(findings.told), findings.counts.copy())
+        entry, address = int(own.entry[row]), int(own.address[row])
+        cause, reason = too_large(entry_name(int(own.level[row]), entry, address))
+        where = (int(own.root[row]), int(own.offset[row]), int(own.level[row]))
+        findings.add(SweepOddity(cause, reason, *where, entry, address))
+
+    @property
     def holes(self) -> Ranges | None:
         """What these processes map and the host has nothing behind, ``ra`` guest real; None with one stage."""
+        found = self.gathered_holes
+        return None if found is None else found.ranges
+
+    @cached_property
+    def gathered_holes(self) -> Gathered | None:
+        """The same, ``cut`` where there are more than can be kept."""
         if self.behind is None:
             return None
-        from inspector.mappings.composed import compose
-        from inspector.mappings.ranges import end_to_end, in_order, join_all, single
+        from inspector.mappings.composed import holes
+        from inspector.mappings.gather import gather
 
-        found = [compose(piece, self.behind)[1] for piece in self.sweep.pieces()]
-        return join_all(in_order(end_to_end(found))) if found else single(self.sweep.columns())
+        behind = self.behind
+        found = (part for piece in self.sweep.pieces() for part in holes(piece, behind))
+        return gather(found, self.roots, self._table_findings, most=_most_ranges(), joined=True)
+
+    @property
+    def _table_findings(self) -> Findings:
+        """What is odd about the trees, but for what :meth:`_cut` has told of leaves."""
+        return self.sweep.findings if self._of_tables is None else self._of_tables
 
     @property
     def ranges(self) -> Ranges:
@@ -139,29 +172,42 @@ class Spaces:
         if self._gathered is not None:
             return self._gathered
         findings = Findings(self.sweep.findings.most)
-        anew = self.again(findings) if self.too_large and not self.interrupted else None
+        tables = self._table_findings
+        anew = self.again(findings) if tables.counts[TOO_LARGE] and not self.interrupted else None
+        composed = self.behind is not None
         if anew is not None:
-            most = _most_ranges()
             found = gather(
-                map(self._leaves, anew),
+                self._pieces(anew),
                 self.roots,
                 findings,
-                most=most,
+                most=_most_ranges(),
                 keep_partial=keep_partial,
                 streamed=True,
             )
             self.progress(READING, 1, 1)
         else:
-            found = gather(self._told(self.sweep), self.roots, self.sweep.findings, keep_partial=keep_partial)
+            pieces = self._pieces(self._told(self.sweep))
+            most = _most_ranges() if composed else None
+            found = gather(pieces, self.roots, tables, most=most, keep_partial=keep_partial, joined=composed)
         if not found.interrupted:
             self._gathered = found
         return found
+
+    def _pieces(self, found: Iterable[Columns]) -> Iterator[Columns | Ranges]:
+        """What a sweep found, led on to the host's memory where there is a second stage."""
+        if self.behind is None:
+            yield from found
+            return
+        from inspector.mappings.composed import stretches
+
+        for piece in found:
+            yield from stretches(piece, self.behind)
 
     def _told(self, sweep: Sweep) -> Iterator[Columns]:
         """The pieces of a sweep, told of as they go."""
         what, slots, done = "putting ranges together", sum(len(slab.offset) << slab.bits for slab in sweep.slabs), 0
         for piece in sweep.pieces():
-            yield self._leaves(piece)
+            yield piece
             done += len(piece)
             self.progress(what, min(done, slots - 1), slots)
         self.progress(what, 1, 1)
@@ -220,10 +266,12 @@ def swept(
     *,
     within: Partition | None = None,
     composed: bool = True,
+    guests: bool = False,
     keep_partial: bool = False,
 ) -> Spaces:
     """The address spaces of these PIDs (None: all of the process table), swept now; those of the partition that they
     are ``within``, ``composed`` with the host's stage or by their own alone, their real addresses guest real.
+    ``guests`` adds the partition-scoped trees of all KVM guests, which lie in the same memory as the host's own.
 
     With ``keep_partial`` Ctrl-C gives what there is so far. Raises UsageError where no process table is known and for a
     PID beyond it, TargetError where the target is lost; a table or an entry that cannot be read is in the answer."""
@@ -234,6 +282,10 @@ def swept(
         trees, absent = tuple(Tree.of(each) for each in guest.processes(missed)), ()
     else:
         trees, absent = tuple(Tree.of(each, within.lpid) for each in within.processes(missed)), ()
+    if guests and within is None:
+        from inspector.partitions import of_guests
+
+        trees += of_guests(guest)
     return spaces_of(guest, trees, missed, absent, within=within, composed=composed, keep_partial=keep_partial)
 
 
@@ -327,6 +379,12 @@ def _most_ranges() -> int | None:
 
     free = _free_bytes()
     return None if free is None else free // SHARE // 2 // BYTES_A_RANGE
+
+
+def _most_pages() -> int | None:
+    """How many pages leaves may be led on to here."""
+    free = _free_bytes()
+    return None if free is None else free // SHARE // BYTES_A_PAGE
 
 
 def _free_bytes() -> int | None:

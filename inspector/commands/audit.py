@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from inspector.commands.notes import Note
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
+from inspector.commands.roots import lpid_of
 from inspector.commands.scope import (
     Beside,
     Unfinished,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 NEVER = "never"
 MOST_TOLD = "5"
+SHARED = "host-page-shared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ Answer = Found | Audited | Listed | Beside
 
 
 def _audit(session: Session, arguments: Namespace) -> Iterator[Answer]:
+    from inspector.mappings.audit.judging import judging
     from inspector.mappings.audit.run import audit, of_selection
 
     asked, without = _names(arguments.rule), _names(arguments.no_rule)
@@ -87,22 +90,32 @@ def _audit(session: Session, arguments: Namespace) -> Iterator[Answer]:
         # A script that asks nothing must not be told that nothing is wrong.
         way = "leave out the conditions" if rules else "leave out some --no-rule"
         raise UsageError(f"no rule is left to ask; {way}, or name other rules with --rule")
-    spaces = yield from looked_at(session, arguments)
+    spaces = yield from looked_at(session, arguments, composed=False)
     if spaces is None:
         return
     guest = session.at
+    held = judging(rules, spaces.roots)
+    if not of_selection(held, selection):
+        what = "partition-scoped trees are" if arguments.partition else "these trees are"
+        raise UsageError(f"{what} held to none of these rules; name others with --rule, 'audit --rules' lists them")
+    lpid = lpid_of(session, arguments)
+    if lpid and not arguments.partition:
+        yield Note(f"real addresses here are guest real, those of LPID {lpid}: it is its own tables that are judged")
+    if SHARED in held and arguments.lpid is not None:
+        yield Note(f"{SHARED} compares the guests that are looked at: leave --lpid out to look at all")
 
     def progress(done: int, total: int) -> None:
         guest.progress("auditing the leaves", done, total)
 
-    around = surroundings(guest)
+    around = surroundings(guest, 0 if arguments.partition else lpid)
     report = audit(spaces, rules, around=around, selection=selection, limit=limit, progress=progress)
     yield from (Found(finding) for finding in report)
     yield from map(not_there, spaces.absent)
-    if len(report.rules) < len(rules):
-        left = len(rules) - len(report.rules)
+    if len(report.rules) < len(held):
+        left = len(held) - len(report.rules)
         yield Note(f"{left} of the rules are about tables, and are not asked where mappings are chosen")
-    if not {"table-unread", "process-table-unread"} <= set(report.rules):
+    needed = {"table-unread"} if arguments.partition else {"table-unread", "process-table-unread"}
+    if not needed <= set(report.rules):
         yield from _unread(spaces, arguments.fail_on == NEVER)
     failed = arguments.fail_on != NEVER and report.fails(arguments.fail_on)
     tables = sum(len(slab.address) for slab in spaces.sweep.slabs)
@@ -128,10 +141,13 @@ def _names(texts: Sequence[str] | None) -> list[str]:
     return [name for text in texts or () for name in text.split(",")]
 
 
-def surroundings(guest: Guest) -> Surroundings:
-    """What an audit should know of ``guest`` besides its address spaces."""
+def surroundings(guest: Guest, lpid: int = 0) -> Surroundings:
+    """What an audit should know of ``guest`` besides its address spaces; of the KVM guest ``lpid`` there is nothing but
+    the memory that its own tables lie in."""
     from inspector.mappings.audit.subject import Surroundings
 
+    if lpid:
+        return Surroundings(read_runs=guest.partition(lpid).memory.read_runs)
     ptcr, memory = guest.roots.ptcr, guest.memory
     table = (ptcr & PTCR_PATB, table_bytes(ptcr & PTCR_PATS)) if ptcr else None
     return Surroundings(_kernel_text(guest), table, memory.read_runs, memory.windows)
@@ -175,6 +191,8 @@ COMMANDS = (
             Example("audit --pid 0 --severity info --limit 2", "the kernel's, with what Linux does every day"),
         ),
         "The exit status is 1 if there is a warning or an error (--fail-on says otherwise), and 0 if there is none. "
+        "With --lpid it is a KVM guest's own trees that are judged, all addresses being guest real; with --partition "
+        "what the host has behind its guests, by the rules that make sense there: user mode may do everything in it. "
         "Rules that tell what healthy Linux does every day are off; --severity and --rule ask them too. With --pid, "
         "mappings are compared with those of these processes alone. Pages that "
         "continue each other are one finding. A finding of a table is not about a mapping: where mappings are chosen "

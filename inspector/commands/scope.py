@@ -12,6 +12,7 @@ from inspector.commands.notes import Note, if_changing
 from inspector.commands.registry import Parser, Session
 from inspector.commands.roots import RootsFound, Unlisted, current_pids, lpid_of, unlisted
 from inspector.errors import UsageError
+from inspector.partitions import partition_table
 from inspector.radix.bits import KERNEL_PID
 from inspector.spaces import Absent, Spaces
 from inspector.trees import base_of
@@ -70,33 +71,46 @@ Beside = Odd | Unlisted | RootsFound | Note | Unfinished
 
 
 def scope_arguments(parser: Parser, which: Which = "all") -> None:
-    """``--pid N`` (more than once) and ``--all``."""
+    """``--pid N`` (more than once) and ``--all``, ``--partition`` and ``--lpid N``."""
     default = "" if which == "current" else " (this is so where nothing is said)"
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
         "--pid", metavar="N", action="append", help="of the process with this radix PID; 0 is the kernel"
     )
     group.add_argument("--all", action="store_true", help=f"of every process that the process table has{default}")
-    group.add_argument("--partition", action="store_true", help="what the host has behind the guest of --lpid")
+    parser.add_argument(
+        "--partition", action="store_true", help="what the host has behind the KVM guest of --lpid, or behind all"
+    )
     parser.add_argument("--lpid", metavar="N", help="of the KVM guest with this LPID, led on to the host's memory")
 
 
 def looked_at(
-    session: Session, arguments: Namespace, which: Which = "all", *, composed: bool = True
+    session: Session, arguments: Namespace, which: Which = "all", *, composed: bool = True, guests: bool = False
 ) -> Generator[Beside, None, Spaces | None]:
     """Sweep what ``arguments`` ask for; None where there are no radix tables to sweep. A KVM guest's processes are
-    led on to the host's memory, unless ``composed`` is False.
+    led on to the host's memory, unless ``composed`` is False. ``guests`` adds what the host has behind its KVM guests
+    to all its own processes; ``--partition`` without ``--lpid`` asks for that alone.
 
     On the way it yields what should be known before the answers; what is wrong with the trees is told by
     :func:`oddities`, and what could not be listed by :func:`unlisted`, after them. Raises UsageError."""
     guest = session.at
+    if arguments.partition and (arguments.pid is not None or arguments.all):
+        raise UsageError(
+            "--partition is what lies behind a whole guest, whatever its processes are; leave --pid and --all out, or "
+            "leave --partition out for what they map"
+        )
     yield from if_changing(guest)
     if guest.roots.state != "radix":
         yield RootsFound(guest.roots, ())
         return None
     lpid = lpid_of(session, arguments)
     if arguments.partition:
-        spaces = guest.spaces(lpid=lpid, partition=True, keep_partial=True)
+        every = arguments.lpid is None
+        if every:
+            partition_table(guest)  # refused where the hypervisor is out of sight
+        spaces = guest.spaces(lpid=lpid, partition=True, guests=every, keep_partial=True)
+        if every and not spaces.trees:
+            yield Note("the partition table has no KVM guest of radix trees; 'lpids' lists what it has")
         if spaces.interrupted:
             yield Unfinished()
         return spaces
@@ -111,7 +125,8 @@ def looked_at(
         elif not current:
             yield Note("the vCPU runs no known process of this table, so only the kernel's maps are told; see 'pids'")
         pids += [pid for pid in current if pid != KERNEL_PID]
-    spaces = guest.spaces(pids, lpid=lpid, composed=composed, keep_partial=True)
+    more = guests and pids is None and not lpid
+    spaces = guest.spaces(pids, lpid=lpid, composed=composed, guests=more, keep_partial=True)
     if spaces.interrupted:
         yield Unfinished()
     return spaces

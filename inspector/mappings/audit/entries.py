@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from inspector.mappings.audit.collect import Collector
 from inspector.mappings.audit.finding import Finding
+from inspector.mappings.audit.judging import guests_own
 from inspector.mappings.audit.overlaps import LARGEST
 from inspector.mappings.audit.rules import RULES
 from inspector.mappings.audit.subject import Subject, TreeEntry
@@ -68,6 +69,8 @@ def _of_table(spaces: Subject) -> Iterator[tuple[str, str, int, int]]:
             size,
         )
     inside = sum(end - start for start, end in spaces.ram.within(base, size))
+    if guests_own(spaces.roots):
+        inside = size  # what the host has nothing behind could not be read, and the guest may well have it
     if inside < size:
         what = f"{size - inside:#x} bytes of the process table at {base:#x} lie outside RAM"
         yield "process-table-outside-ram", what, base, size

@@ -37,12 +37,14 @@ NO_STRETCHES = Stretches.spans(())
 @dataclass(frozen=True, slots=True)
 class Places:
     """Real addresses that rules ask about. ``text`` is the kernel's code; ``known_text`` the same where symbols say it;
-    ``tables`` are those of the MMU, the process table and partition table included."""
+    ``tables`` are those of the MMU, the process table and partition table included; ``shared`` what several KVM
+    guests have."""
 
     ram: Stretches
     text: Stretches = NO_STRETCHES
     known_text: Stretches = NO_STRETCHES
     tables: Stretches = NO_STRETCHES
+    shared: Stretches = NO_STRETCHES
 
 
 class Block:
@@ -134,6 +136,8 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
             each.linear & each.written & ~each.executed & at.known_text.touched(each.ra, each.end)
         ),
         "tables-user": lambda each, at: each.users & at.tables.touched(each.ra, each.end),
+        "tables-guest": lambda each, at: each.useful & at.tables.touched(each.ra, each.end),
+        "host-page-shared": lambda each, at: at.shared.touched(each.ra, each.end),
         "tables-alias": lambda each, at: (
             each.written & each.privileged & ~each.linear & at.tables.touched(each.ra, each.end)
         ),

@@ -77,6 +77,13 @@ _ALL: tuple[Rule, ...] = (
         f"{TABLES}",
     ),
     Rule(
+        "tables-guest",
+        "error",
+        "a KVM guest's memory holds tables of the host's MMU",
+        "the guest sees, or chooses, what memory of the host's it has",
+        f"{TABLES}; {KVM} kvmppc_book3s_instantiate_page",
+    ),
+    Rule(
         "normal-outside-ram",
         "error",
         "this is mapped as normal memory, and not all of it is RAM",
@@ -293,7 +300,7 @@ _ALL: tuple[Rule, ...] = (
     Rule(
         "aged",
         "info",
-        "a page of a process is changed (C) and not referenced (R)",
+        "a page of a process or of a KVM guest is changed (C) and not referenced (R)",
         "the MMU leaves no page so: software cleared R alone, as Linux's ageing does",
         f"{PTE}; {PGTABLE_H} radix__ptep_test_and_clear_young",
     ),
@@ -303,6 +310,15 @@ _ALL: tuple[Rule, ...] = (
         "a mapping of a process is for privileged code only",
         "the kernel uses it by a user address, as Linux from 6.2 does while it patches code",
         f"{PTE}; Linux 6.2 arch/powerpc/lib/code-patching.c",
+    ),
+    Rule(
+        "host-page-shared",
+        "info",
+        "several KVM guests have the same page of the host's",
+        "what one writes there the other sees, as with memory that their monitors share; pages that the host merged "
+        "are read-only",
+        f"{KVM} kvmppc_book3s_instantiate_page; by the partition-scoped trees that are looked at",
+        default=False,
     ),
     Rule(
         "wx-alias-linear",

@@ -10,6 +10,7 @@ import numpy as np
 
 from inspector.mappings.audit.collect import Collector
 from inspector.mappings.audit.finding import Finding
+from inspector.mappings.audit.judging import guests_own
 from inspector.mappings.audit.rules import RULES
 from inspector.mappings.audit.subject import Subject
 from inspector.radix.bits import MASK64, PDE_NLB
@@ -32,6 +33,8 @@ OF_CAUSE: Mapping[str, str] = MappingProxyType(
     }
 )
 """The rule of each oddity of a sweep, by its cause. Sharing is looked at afresh: one shared table shares all below."""
+OF_GUESTS: Mapping[str, str] = MappingProxyType({**OF_CAUSE, "table-not-ram": "table-unread"})
+"""Those of a guest's own trees: the host may have taken the table away, and give it back when it is walked."""
 ROOT_SIZE = "root-size"
 RESERVED = ~PDE.mask & MASK64
 
@@ -39,10 +42,11 @@ RESERVED = ~PDE.mask & MASK64
 def tell_oddities(collector: Collector, spaces: Subject) -> None:
     """What the sweep found odd."""
     findings = spaces.sweep.findings
+    rules = OF_GUESTS if guests_own(spaces.roots) else OF_CAUSE
     by_rule: dict[str, list[SweepOddity]] = {}
     total: Counter[str] = Counter()
     for odd in sorted(findings.told, key=lambda odd: (odd.root, odd.offset)):
-        rule = OF_CAUSE.get(odd.cause)
+        rule = rules.get(odd.cause)
         if rule is None:
             continue
         if rule == "table-size" and odd.address is None:
@@ -51,8 +55,8 @@ def tell_oddities(collector: Collector, spaces: Subject) -> None:
         total[rule] += 1
     told = Counter(odd.cause for odd in findings.told)
     for cause, count in findings.counts.items():
-        if cause in OF_CAUSE:
-            total[OF_CAUSE[cause]] += count - told[cause]  # those that the sweep only counted
+        if cause in rules:
+            total[rules[cause]] += count - told[cause]  # those that the sweep only counted
     for rule, odds in by_rule.items():
         collector.add(rule, total[rule], (_of_oddity(spaces, rule, odd) for odd in odds))
 
