@@ -111,8 +111,8 @@ class Spaces:
 
     @property
     def columns(self) -> Columns:
-        """Every leaf, by tree and address. Led on to the host's memory it is a row for each page of the smaller size, as
-        many as there is room for: where there are more, that is told as an oddity and the trees are ``too_large``."""
+        """Every leaf, by tree and address. Led on to the host's memory that is a row for each page of the smaller size,
+        as many as there is room for: where there are more, an oddity tells, and they are ``too_large``."""
         return self._leaves.columns
 
     @cached_property
@@ -126,6 +126,16 @@ class Spaces:
         if led.cut is not None:
             self._cut(own, led.cut)
         return led
+
+    def streamed(self, findings: Findings) -> Iterator[Columns] | None:
+        """Every leaf as ``columns`` has them, piece by piece and anew, so that none need be kept; None once the guest
+        has run. What is odd about the trees goes to ``findings``."""
+        anew, behind = self.again(findings), self.behind
+        if anew is None or behind is None:
+            return anew
+        from inspector.mappings.composed import pages
+
+        return (page for piece in anew for page in pages(piece, behind))
 
     def _cut(self, own: Columns, row: int) -> None:
         """Tell that the guest's leaves from this one on are left out."""

@@ -82,7 +82,7 @@ def _export(session: Session, arguments: Namespace) -> Iterator[Exported | Besid
     streamed: Iterator[Columns] | None = None
     if arguments.leaves and spaces.too_large and not spaces.interrupted:
         anew = Findings(findings.most)
-        streamed = spaces.again(anew)
+        streamed = spaces.streamed(anew)
         if streamed is not None:
             findings = anew
             yield Note(ANEW)

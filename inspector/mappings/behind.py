@@ -10,12 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.mappings.ranges import Ranges
+from inspector.radix.bits import ATT_NON_IDEMPOTENT, PTE_ATT, PTE_EXEC, PTE_READ, PTE_WRITE, TREE_BITS
 from inspector.radix.columns import U64, Bools, Rows
 
 DENSE = 64
 """A direct index is kept where it has at most so many places for each range, or FEW_PLACES in all."""
 FEW_PLACES = 1 << 22
 LEAST_SHIFT = 12
+ENCODED = PTE_READ | PTE_WRITE | PTE_EXEC
+WITHIN = (1 << TREE_BITS) - 1
+"""The bits of a guest real address that the tree is walked by: the hardware leaves the others out."""
+
+
+def allowed(flags: U64) -> U64:
+    """The rights in these flags, as bits: write implies read, as the hardware has it (QEMU 7.2, mmu-radix64.h)."""
+    writes = flags & np.uint64(PTE_WRITE)
+    return flags & np.uint64(ENCODED) | writes << np.uint64(1)
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,13 @@ class Behind:
         return int(self.ranges.shift.min()) if len(self.ranges) else LEAST_SHIFT
 
     @cached_property
+    def mask(self) -> U64:
+        """All bits but the rights that each range does not allow. Non-idempotent I/O is never executed."""
+        flags = self.ranges.flags
+        guarded = flags & np.uint64(PTE_ATT) == np.uint64(ATT_NON_IDEMPOTENT)
+        return (~np.uint64(ENCODED) | allowed(flags)) & ~np.where(guarded, np.uint64(PTE_EXEC), np.uint64(0))
+
+    @cached_property
     def _direct(self) -> NDArray[np.int32] | None:
         """For each page of guest real space the first range that ends beyond it; None where that would be too much."""
         if not len(self.ranges):
@@ -63,12 +80,14 @@ class Behind:
         return at
 
     def translate(self, addresses: U64) -> tuple[U64, Bools]:
-        """The host real address behind each, and whether there is any (0 where not)."""
+        """The host real address behind each, and whether there is any (0 where not) that the hardware may read tables
+        from."""
         if not len(self.ranges):
             return np.zeros(len(addresses), np.uint64), np.zeros(len(addresses), np.bool_)
+        addresses = addresses & np.uint64(WITHIN)
         at = np.minimum(self.first(addresses), len(self.ranges) - 1)
         inside = addresses - self.begin[at]  # wraps round where the range begins beyond
-        there: Bools = inside < self.ranges.size[at]
+        there: Bools = (inside < self.ranges.size[at]) & (self.mask[at] & np.uint64(PTE_READ) != 0)
         return np.where(there, self.ranges.ra[at] + inside, np.uint64(0)), there
 
     def span(self, address: int) -> tuple[int, int] | None:

@@ -2,103 +2,219 @@
 
 A guest's own leaves lead to guest real addresses; the host's partition-scoped tree leads on from there. What comes of
 both is cut where either ends: rights are those that both allow, and pages are as large as the smaller.
+
+A few leaves of a guest may lead to any number of the host's pages: one of 1G to 262,144 of 4K. So ranges and holes are
+given piece by piece, no page of them being made, and a bound is asked for where pages are.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from inspector.mappings.behind import Behind
-from inspector.mappings.ranges import Ranges, coalesce, join_all
-from inspector.radix.bits import PTE_EXEC, PTE_READ, PTE_RPN, PTE_WRITE
-from inspector.radix.columns import U8, U64, Columns, Rows
+from inspector.mappings.behind import ENCODED, WITHIN, Behind, allowed
+from inspector.mappings.ranges import Ranges, join_all
+from inspector.radix.bits import PTE_RPN
+from inspector.radix.columns import U8, U64, Columns, Rows, joined
 
-ENCODED = PTE_READ | PTE_WRITE | PTE_EXEC
 SMALLEST = 12
 """log2 of the smallest page there is, in which holes are told: one need not be a whole number of the guest's pages."""
+AT_A_TIME = 1 << 18
+"""Stretches, or pages, that are made at a time."""
 
 
-def compose(leaves: Columns, behind: Behind) -> tuple[Columns, Ranges]:
-    """The guest's leaves led on through the partition-scoped tree that lies ``behind``, a row for each page of the
-    smaller size, and what of them has nothing behind it: ``ra`` of these holes is guest real.
+class Led(NamedTuple):
+    """Leaves led on. ``cut`` is the row, among those that were led on, of the first that is not there whole for want of
+    room; None where all are."""
+
+    columns: Columns
+    cut: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Meeting:
+    """Where leaves and the ranges behind them meet: the pairs are numbered by leaf, then by range. ``low`` is where a
+    leaf begins within the host's tree, ``first`` its first range, and ``ends`` one past its last pair."""
+
+    leaves: Columns
+    behind: Behind
+    low: U64
+    high: U64
+    first: Rows
+    ends: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, leaves: Columns, behind: Behind, more: int = 0) -> _Meeting:
+        """Of these leaves; ``more`` pairs are added to each leaf's."""
+        low = leaves.ra & np.uint64(WITHIN)
+        high = low + leaves.size
+        first = behind.first(low)
+        last = behind.first(high - np.uint64(1))
+        # The range that ends beyond the last byte counts where it begins before it.
+        begins = np.append(behind.begin, ~np.uint64(0))
+        count = (last - first + (begins[last] < high)).astype(np.int64)
+        return cls(leaves, behind, low, high, first, np.cumsum(count + more))
+
+    def pairs(self) -> Iterator[tuple[Rows, Rows]]:
+        """(leaf, its how-manieth pair) of each pair, piece by piece."""
+        total = int(self.ends[-1]) if len(self.ends) else 0
+        for begin in range(0, total, AT_A_TIME):
+            end = min(begin + AT_A_TIME, total)
+            row = int(np.searchsorted(self.ends, begin, side="right"))
+            upto = int(np.searchsorted(self.ends, end - 1, side="right")) + 1
+            starts = np.empty(upto - row, np.int64)
+            starts[0] = self.ends[row - 1] if row else 0
+            starts[1:] = self.ends[row : upto - 1]
+            here = np.minimum(self.ends[row:upto], end) - np.maximum(starts, begin)
+            if end - begin == upto - row:  # a pair a leaf
+                yield np.arange(row, upto), np.maximum(begin - starts, 0)
+                continue
+            of = np.repeat(np.arange(upto - row), here)
+            yield of + row, np.arange(begin, end) - starts[of]
+
+
+def stretches(leaves: Columns, behind: Behind) -> Iterator[Ranges]:
+    """What of the leaves has something behind it, as ranges in the order of the leaves: piece by piece, and within a
+    piece those put together that go on.
 
     R, C, the attribute and whether a page is privileged are as the guest's own leaf says; R/C of the host's are not
     told (Power ISA 3.0B, book III, 5.7.10.2: attributes combine, of which QEMU 7.2 and this keep the guest's)."""
-    low, size = leaves.ra, leaves.size
-    high = low + size
-    first = behind.first(low)
-    last = behind.first(high - np.uint64(1)) if len(leaves) else first
-    begins = np.append(behind.begin, ~np.uint64(0))
-    # The range that ends beyond the last byte counts where it begins before it.
-    count = last - first + (begins[last] < high)
-    row = np.repeat(np.arange(len(leaves)), count)
-    ahead = np.cumsum(count) - count
-    host = first[row] + np.arange(len(row)) - ahead[row]
-    start = np.maximum(low[row], behind.begin[host])
-    stop = np.minimum(high[row], behind.end[host])
-    holes = _holes(leaves, low, high, row, start, stop, count)
-    shift = np.minimum(leaves.shift[row], behind.ranges.shift[host])
-    row, host, start, shift = _pages(row, host, start, stop, shift)
-    flags = leaves.flags & ~np.uint64(ENCODED) | allowed(leaves.flags)
-    flags = flags[row] & (~np.uint64(ENCODED) | allowed(behind.ranges.flags)[host])
-    ra = behind.ranges.ra[host] + (start - behind.begin[host])
+    for _, found in _stretches(leaves, behind):
+        yield join_all(found)
+
+
+def _stretches(leaves: Columns, behind: Behind) -> Iterator[tuple[Rows, Ranges]]:
+    """The same as they are, with the row of each one's leaf."""
+    meeting = _Meeting.of(leaves, behind)
     # Stray bits of the guest's page number have no place beside the host's.
-    entry = flags & ~np.uint64(PTE_RPN) | ra
-    composed = replace(
+    flags = leaves.flags & ~np.uint64(ENCODED | PTE_RPN) | allowed(leaves.flags)
+    ra, shifts = leaves.ra, leaves.shift
+    root = leaves.root
+    for row, number in meeting.pairs():
+        host = meeting.first[row] + number
+        low, begins = meeting.low[row], behind.begin[host]
+        start = np.maximum(low, begins)
+        stop = np.minimum(meeting.high[row], behind.end[host])
+        shift = np.minimum(shifts[row], behind.ranges.shift[host])
+        ahead = start - low
+        yield (
+            row,
+            Ranges(
+                leaves.roots,
+                root[row],
+                leaves.offset[row] + ahead,
+                behind.ranges.ra[host] + (start - begins),
+                shift,
+                flags[row] & behind.mask[host],
+                (stop - start) >> shift.astype(np.uint64),
+                ra[row] + ahead,
+            ),
+        )
+
+
+def pages(leaves: Columns, behind: Behind) -> Iterator[Columns]:
+    """The same with a row for each page of the smaller size, piece by piece."""
+    for _, piece in _composed(leaves, behind):
+        yield piece
+
+
+def _composed(leaves: Columns, behind: Behind) -> Iterator[tuple[Rows, Columns]]:
+    """The same, with the row of each one's leaf."""
+    for row, found in _stretches(leaves, behind):
+        for number, page in _pages(found.count):
+            yield row[number], _page_rows(leaves, row, found, number, page)
+
+
+def compose(leaves: Columns, behind: Behind, most: int | None = None) -> Led:
+    """The guest's leaves led on through the partition-scoped tree that lies ``behind``: a row for each page of the
+    smaller size, as :func:`stretches` has them, and ``most`` of them at most."""
+    parts: list[Columns] = []
+    count = 0
+    for row, piece in _composed(leaves, behind):
+        if most is not None and count + len(piece) > most:
+            parts.append(piece.take(slice(0, most - count)))
+            return Led(_end_to_end(leaves, parts), int(row[most - count]))
+        parts.append(piece)
+        count += len(piece)
+    return Led(_end_to_end(leaves, parts))
+
+
+def _pages(count: U64) -> Iterator[tuple[Rows, U64]]:
+    """(which stretch, which of its pages) for each page of stretches of so many, piece by piece."""
+    if bool((count == 1).all()):
+        yield np.arange(len(count)), np.zeros(len(count), np.uint64)
+        return
+    ends = np.cumsum(count.astype(np.int64))
+    for begin in range(0, int(ends[-1]), AT_A_TIME):
+        number = np.arange(begin, min(begin + AT_A_TIME, int(ends[-1])))
+        of = np.searchsorted(ends, number, side="right")
+        yield of, (number - (ends[of] - count[of].astype(np.int64))).astype(np.uint64)
+
+
+def _page_rows(leaves: Columns, row: Rows, found: Ranges, number: Rows, page: U64) -> Columns:
+    """Some pages of stretches as leaves. ``row`` is the leaf that each stretch is of."""
+    assert found.gra is not None
+    shift: U8 = found.shift[number]
+    ahead = page << shift.astype(np.uint64)
+    of = row[number]
+    return replace(
         leaves,
-        place=leaves.place[row],
-        offset=leaves.offset[row] + (start - low[row]),
-        entry=entry,
+        place=leaves.place[of],
+        offset=found.offset[number] + ahead,
+        entry=found.flags[number] | (found.ra[number] + ahead),
         shift=shift,
-        gra=start,
-        table_shift=leaves.shift[row],
+        gra=found.gra[number] + ahead,
+        table_shift=leaves.shift[of],
     )
-    return composed, holes
 
 
-def allowed(flags: U64) -> U64:
-    """The rights in these flags, as bits: write implies read, as the hardware has it (QEMU 7.2, mmu-radix64.h)."""
-    writes = flags & np.uint64(PTE_WRITE)
-    return flags & np.uint64(ENCODED) | writes << np.uint64(1)
-
-
-def _pages(row: Rows, host: Rows, start: U64, stop: U64, shift: U8) -> tuple[Rows, Rows, U64, U8]:
-    """Stretches of several pages as a row for each page."""
-    pages = ((stop - start) >> shift.astype(np.uint64)).astype(np.intp)
-    if bool((pages == 1).all()):
-        return row, host, start, shift
-    of = np.repeat(np.arange(len(row)), pages)
-    number = np.arange(len(of)) - np.repeat(np.cumsum(pages) - pages, pages)
-    start = start[of] + (number.astype(np.uint64) << shift[of].astype(np.uint64))
-    return row[of], host[of], start, shift[of]
-
-
-def _holes(leaves: Columns, low: U64, high: U64, row: Rows, start: U64, stop: U64, count: Rows) -> Ranges:
-    """The parts of the leaves that no stretch covers, put together."""
-    if (stop - start).sum() == (high - low).sum():
-        return coalesce(leaves.take(slice(0, 0)))
-    # The end of what is covered before each stretch, and before each leaf's end.
-    before = np.empty(len(row), np.uint64)
-    before[1:] = stop[:-1]
-    leads = np.cumsum(count) - count
-    some = count > 0
-    before[leads[some]] = low[some]
-    covered = low.copy()
-    covered[some] = stop[(leads + count - 1)[some]]
-    of = np.concatenate([row, np.arange(len(leaves))])
-    begin, end = np.concatenate([before, covered]), np.concatenate([start, high])
-    empty = np.flatnonzero(end > begin)
-    empty = empty[np.lexsort((begin[empty], of[empty]))]
-    of, begin, end = of[empty], begin[empty], end[empty]
-    holes = Ranges(
-        leaves.roots,
-        leaves.root[of],
-        leaves.offset[of] + (begin - low[of]),
-        begin,
-        np.full(len(of), SMALLEST, np.uint8),
-        leaves.flags[of] & ~np.uint64(PTE_RPN),
-        (end - begin) >> np.uint64(SMALLEST),
+def _end_to_end(leaves: Columns, parts: list[Columns]) -> Columns:
+    """Columns of the same places one after the other."""
+    if not parts:
+        none = leaves.take(slice(0, 0))
+        return replace(none, gra=none.offset, table_shift=none.shift)
+    if len(parts) == 1:
+        return parts[0]
+    return replace(
+        leaves,
+        place=np.concatenate([part.place for part in parts]),
+        offset=np.concatenate([part.offset for part in parts]),
+        entry=np.concatenate([part.entry for part in parts]),
+        shift=np.concatenate([part.shift for part in parts]),
+        gra=joined([part.gra for part in parts]),
+        table_shift=joined([part.table_shift for part in parts]),
     )
-    return join_all(holes)
+
+
+def holes(leaves: Columns, behind: Behind) -> Iterator[Ranges]:
+    """What of the leaves has nothing behind it, piece by piece in their order: ``ra`` of these is guest real."""
+    # Each leaf's last pair stands for its end: before each of its pairs there may be a hole.
+    meeting = _Meeting.of(leaves, behind, more=1)
+    begins, ends = np.append(behind.begin, np.uint64(0)), np.append(behind.end, np.uint64(0))
+    ra, flags, root = leaves.ra, leaves.flags & ~np.uint64(PTE_RPN), leaves.root
+    last = np.diff(meeting.ends, prepend=0) - 1
+    for row, number in meeting.pairs():
+        host = meeting.first[row] + number
+        low = meeting.low[row]
+        begin = np.where(number == 0, low, ends[host - 1])
+        end = np.where(number == last[row], meeting.high[row], begins[host])
+        some = np.flatnonzero(end > begin)
+        if not len(some):
+            continue
+        leaf, begin = row[some], begin[some]
+        ahead = begin - low[some]
+        yield join_all(
+            Ranges(
+                leaves.roots,
+                root[leaf],
+                leaves.offset[leaf] + ahead,
+                ra[leaf] + ahead,
+                np.full(len(leaf), SMALLEST, np.uint8),
+                flags[leaf],
+                (end[some] - begin) >> np.uint64(SMALLEST),
+            )
+        )

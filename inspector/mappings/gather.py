@@ -29,23 +29,25 @@ class Gathered:
 
 
 def gather(
-    pieces: Iterable[Columns],
+    pieces: Iterable[Columns | Ranges],
     roots: tuple[Root, ...],
     findings: Findings,
     *,
     most: int | None = None,
     keep_partial: bool = False,
     streamed: bool = False,
+    joined: bool = False,
 ) -> Gathered:
     """The leaves in ``pieces``, in whatever order, as ranges: about ``most`` of them at most, before those of different
-    pieces are put together. ``findings`` and ``streamed`` are handed on. With ``keep_partial`` Ctrl-C gives those so
-    far."""
+    pieces are put together. ``findings`` and ``streamed`` are handed on. Pieces may be ranges that were made already;
+    with ``joined`` those that go on are put together wherever they come from. With ``keep_partial`` Ctrl-C gives those
+    so far."""
     found: list[Ranges] = []
     count = 0
     interrupted = cut = False
     try:
         for piece in pieces:
-            found.append(coalesce(piece))
+            found.append(piece if isinstance(piece, Ranges) else coalesce(piece))
             count += len(found[-1])
             if most is not None and count > most:
                 cut = True
@@ -55,7 +57,7 @@ def gather(
             raise
         interrupted = True
     ranges = in_order(join(found)) if found else nothing(roots)
-    if streamed:  # whose pieces need not come in order of address where tables are shared
+    if streamed or joined:  # whose pieces need not come in order of address where tables are shared
         ranges = join_all(ranges)
     return Gathered(ranges, findings, interrupted, cut, streamed)
 
