@@ -94,7 +94,7 @@ def of_guests(guest: Guest, missed: Missed | None = None) -> tuple[Tree, ...]:
     found = guest.roots
     if found.state != "radix" or found.flat or found.ptcr is None:
         return ()
-    return tuple(radix_trees(guest, missed))
+    return tuple(each for each in entries(guest, missed) if each.lpid and each.entry & PATE0_HR)
 
 
 def entry_of(guest: Guest, lpid: int) -> Tree | None:
