@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,14 @@ class Moment:
 
     def only(self, pids: Collection[int]) -> Moment:
         """The same of the processes with these radix PIDs."""
-        kept = [number for number, each in enumerate(self.roots) if each.pid in pids]
+        return self._of(lambda root: root.pid in pids)
+
+    def partitions(self, lpid: int | None = None) -> Moment:
+        """The same of the partition-scoped tree of this LPID, or (None) of every one."""
+        return self._of(lambda root: root.pid is None and lpid in (None, root.lpid))
+
+    def _of(self, meant: Callable[[Root], bool]) -> Moment:
+        kept = [number for number, each in enumerate(self.roots) if meant(each)]
         trees = set(kept)
         number = np.zeros(len(self.roots), np.uint32)
         number[kept] = np.arange(len(kept), dtype=np.uint32)

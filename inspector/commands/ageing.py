@@ -90,6 +90,8 @@ def _asker(question: Question) -> Callable[[Session, Namespace], Iterator[Answer
         slot = _slot(session, arguments)
         if arguments.bitmap == STDOUT:
             session.take_stdout()  # refused, if it is, before anything is read
+        if slot is not None and arguments.partition and arguments.lpid is None:
+            raise UsageError("--slot is of one guest's real addresses; say whose with --lpid N, 'lpids' lists them")
         spaces = yield from looked_at(session, arguments)
         if spaces is None:
             return
@@ -211,7 +213,7 @@ def _arguments(question: Question) -> Callable[[Parser], None]:
         parser.add_argument("--by", choices=("pid",), help="only how many there are, of each process")
         parser.add_argument("--limit", metavar="N", help="tell so many ranges at most")
         group = parser.add_argument_group("as KVM's dirty log has it")
-        group.add_argument("--slot", metavar="BASE:SIZE", help="the pages of these real addresses, a bit each")
+        group.add_argument("--slot", metavar="BASE:SIZE", help="the pages of these real addresses (a KVM guest's own), a bit each")
         group.add_argument("--bitmap", metavar="FILE", help="write the bits there; - is a pipe on standard output")
         group.add_argument("--host-page", metavar="SIZE", help="of a bit: 64K (where nothing is said) or 4K")
         group.add_argument("--force", action="store_true", help="over a file that is already there")
@@ -231,7 +233,8 @@ def _command(name: str, summary: str, question: Question, examples: Iterable[Exa
         "Conditions hold page by page, and choose what is counted at all ('help maps' tells the letters of --rights). "
         "With --slot the answer is the bitmap of KVM_GET_DIRTY_LOG for a slot: bit n, counted from the lowest of byte "
         "0 on, is the slot's page n; it ends with a whole 64-bit word; a large page sets the bits of all its pages, a "
-        "page of any address space its own. --user leaves out the kernel's own mappings, which are of all RAM. Pages "
+        "page of any address space its own. With --lpid N --partition it is what KVM "
+        "itself would answer for that guest. --user leaves out the kernel's own mappings, which are of all RAM. Pages "
         "that KVM noted when they were unmapped are in no table, and not told. A file in .gz or .zst is packed. "
         "Nothing is cleared, here or in the guest.",
     )

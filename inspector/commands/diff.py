@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from inspector.commands.changes import Answer, Which, asked_for, told
 from inspector.commands.notes import Note
 from inspector.commands.registry import Command, Example, Parser, Session
+from inspector.commands.roots import lpid_of
 from inspector.commands.scope import (
     Beside,
     Odd,
@@ -87,7 +88,7 @@ def _now(session: Session, arguments: Namespace) -> Generator[Beside, None, Mome
     """What is mapped now; None where there is nothing to look at, or Ctrl-C ended it early, which is said."""
     from inspector.moments import Moment
 
-    spaces = yield from looked_at(session, arguments)
+    spaces = yield from looked_at(session, arguments, guests=True)
     return None if spaces is None or spaces.interrupted else Moment.of(spaces)
 
 
@@ -97,7 +98,17 @@ def _named(session: Session, arguments: Namespace, name: str, side: str) -> Look
 
     mark = session.marks.get(name)
     if mark is not None:
-        if arguments.pid is not None:
+        lpid = None if arguments.lpid is None else lpid_of(session, arguments)
+        if lpid and not arguments.partition:
+            raise UsageError(
+                f"a mark does not hold the processes of LPID {lpid}, but with --partition what the host has behind it; "
+                "--run and snapshots ('record FILE') compare its processes"
+            )
+        if arguments.partition and lpid == 0:
+            raise UsageError("a mark does not hold LPID 0's own partition-scoped tree; --run and snapshots compare it")
+        if arguments.partition:
+            mark = mark.partitions(lpid)
+        elif arguments.pid is not None:
             mark = mark.only(pids_of(session, arguments.pid))
         return replace(mark, name=f"mark {name}")
     return (yield from _file(session, arguments, name, side))
@@ -256,6 +267,7 @@ COMMANDS = (
         "attribute or page size (split or joined, the memory being the same), touched (a reference or change bit is "
         "newly set; those of a new page count), cleared (one was, as by ageing), software (bits that are the kernel's "
         "own) or reserved. Unseen (?) is what is mapped on one side where the tables of the other could not be read. "
+        "Of a bare machine, what its hypervisor has behind its KVM guests is compared too (--partition: that alone). "
         "The conditions below hold for a change when they hold for one of its sides. PIDs came, went, or were "
         "replaced: another process has the PID. --run lets the guest run because you ask so, and leaves it as it was "
         "found. The exit status is 0 whether anything differs or not, but for --exit-code. In JSON a change has "

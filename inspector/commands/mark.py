@@ -56,7 +56,7 @@ def _mark(session: Session, arguments: Namespace) -> Iterator[Marked | Beside]:
         raise UsageError(f"{name!r} is no name for a mark; take a word without / and :, as in: mark before")
     from inspector.moments import Moment
 
-    spaces = yield from looked_at(session, EVERY_PROCESS)
+    spaces = yield from looked_at(session, EVERY_PROCESS, guests=True)
     if spaces is None:
         return
     if spaces.interrupted:
@@ -114,7 +114,8 @@ COMMANDS = (
             Example("mark before", "then let it run, and 'diff before'"),
             Example("mark", "the marks there are"),
         ),
-        "A mark holds every mapping and every table page of all processes, in the memory of this session: it is gone "
+        "A mark holds every mapping and every table page of all processes, and of what a bare machine's hypervisor has "
+        "behind its KVM guests, in the memory of this session: it is gone "
         "when the session ends ('record FILE' keeps for longer), and stays when the target is opened again. A mark of "
         "the same name takes the place of the one before.",
     ),

@@ -134,10 +134,10 @@ def _rmap(session: Session, arguments: Namespace) -> Iterator[Answer]:
 
     limit = count(session, arguments.limit, "--limit")
     selection = selection_of(session, arguments)
-    spaces = yield from looked_at(session, arguments)
+    spaces = yield from looked_at(session, arguments, guests=selection.everything)
     if spaces is None:
         return
-    tables = TablePages(spaces.sweep.tables(), spaces.table)
+    tables = TablePages.of(spaces)
     titled = False
 
     def operand(text: str) -> tuple[int, int, bool]:
@@ -174,7 +174,9 @@ def _mappings(
     found = reaching(leaves, start) if alone else mapped
     cut = layers(mapped, start, end)
     yield Asked(where, len(found), cut.mapped)
-    unlike = tuple(_told(mapped, each) for each in conflicts(mapped, cut))
+    own = _of_processes(mapped)  # a guest's own tree says who may do what: there all is allowed
+    differ = conflicts(own, cut if own is mapped else layers(own, start, end)) if len(own) else ()
+    unlike = tuple(_told(own, each) for each in differ)
     shown = found if limit is None else found.take(slice(limit))
     for run in runs_of(shown):
         yield Reached(where, run, spaces.ram.covers(run.ra, 1 if alone else run.size), unlike)
@@ -184,13 +186,27 @@ def _mappings(
         yield Aliases(where, unlike)
 
 
+def _of_processes(mapped: Ranges) -> Ranges:
+    """Those that are not of partition-scoped trees."""
+    import numpy as np
+
+    of_partitions = [number for number, root in enumerate(mapped.roots) if root.pid is None]
+    return mapped.take(~np.isin(mapped.root, of_partitions)) if of_partitions else mapped
+
+
 def _told(found: Ranges, conflict: Conflict) -> Unlike:
     """A conflict with its two mappings, each from the conflict's real address on."""
     from inspector.mappings.runs import runs_of
 
     one, other = (next(runs_of(found.take(slice(row, row + 1)))) for row in (conflict.one, conflict.other))
-    one, other = (replace(run, ea=run.ea + conflict.ra - run.ra, ra=conflict.ra) for run in (one, other))
+    one, other = (_from(run, conflict.ra) for run in (one, other))
     return Unlike(conflict.kind, conflict.ra, conflict.size, conflict.words, one, other)
+
+
+def _from(run: Run, ra: int) -> Run:
+    """The same from a real address in it on."""
+    more = ra - run.ra
+    return replace(run, ea=run.ea + more, ra=ra, gra=None if run.gra is None else run.gra + more)
 
 
 def _where(spaces: Spaces, tables: TablePages, start: int, end: int, single: bool) -> Where:
@@ -213,7 +229,22 @@ def _why(spaces: Spaces, where: Where, hidden: int) -> str:
         )
     size = where.end - where.start
     kind = "RAM" if where.ram == size else "not RAM" if not where.ram else f"RAM in {where.ram:#x} of {size:#x} bytes"
-    return f"{named} maps {it}; it is {kind}"
+    return f"{named} maps {it}; it is {kind}{_guest_real(spaces, where.start)}"
+
+
+def _guest_real(spaces: Spaces, address: int) -> str:
+    """Where it is in the host if a guest's real address was meant, as far as that is known here."""
+    import numpy as np
+
+    columns, number = spaces.columns, np.uint64(address)
+    owned = np.array([root.pid is not None for root in columns.roots], np.bool_)[columns.root]
+    gra = columns.offset if columns.gra is None else columns.gra
+    hit = np.flatnonzero((gra <= number) & (number - gra < columns.size) & (~owned | (columns.gra is not None)))
+    if not len(hit):
+        return ""
+    row = int(hit[0])
+    lpid, ra = columns.roots[int(columns.root[row])].lpid, int(columns.ra[row]) + address - int(gra[row])
+    return f"; if a real address of LPID {lpid}'s own is meant, the host has that at {ra:#x}"
 
 
 def _any_of(names: Sequence[str]) -> str:
@@ -247,6 +278,9 @@ COMMANDS = (
             Example("rmap 0x2740000:64K 0..1M", "ranges: the pages that touch them, in runs as 'maps' has them"),
             Example("rmap 0 --pid 0 --privileged", "of the kernel's mappings only, and of those the privileged ones"),
         ),
+        "On a bare machine what the host has behind its KVM guests is told too, the LPID in the place of the PID and the "
+        "guest real address in that of the EA; --partition tells that alone, and --lpid a guest's own processes, each "
+        "with the guest real address between. All real addresses asked are the host's. "
         "Of a single real address each mapping's EA is the very one that reaches it, and the size is its page's. "
         "Then what mappings of the same memory do not agree on: that one may be written and another executed, that "
         "user mode has it too, that their attributes differ. A user's page is in Linux's linear map besides, so most "

@@ -246,7 +246,7 @@ def _spaces(session: Session, arguments: Namespace, selection: Selection) -> Gen
         else:
             yield RootsFound(guest.roots, ())
         return None
-    return (yield from looked_at(session, EVERY_PROCESS))
+    return (yield from looked_at(session, EVERY_PROCESS, guests=selection.everything))
 
 
 def _absent(guest: Guest, spaces: Spaces, pids: Sequence[int]) -> Iterator[Odd]:

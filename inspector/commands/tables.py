@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from inspector.commands.notes import Note, limited
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
+from inspector.commands.roots import lpid_of
 from inspector.commands.scope import Beside, beside, count, looked_at, scope_arguments
 from inspector.errors import UsageError
 from inspector.radix.bits import ENTRY_BYTES
@@ -26,12 +27,12 @@ ORDERS = ("ea", "address", "fill")
 
 @dataclass(frozen=True, slots=True)
 class Whole(Answered):
-    """The cost of all trees together, and of the process table: where it is, its bytes, and how many entries of it are
-    live (None where not all were looked at)."""
+    """The cost of all trees together, and of the process table: where it is (None: these are no processes' trees), its
+    bytes, and how many entries of it are live (None where not all were looked at)."""
 
     topic: ClassVar[str] = "tables"
     cost: Cost
-    address: int
+    address: int | None
     size: int
     live: int | None
 
@@ -98,9 +99,12 @@ def _tables(session: Session, arguments: Namespace) -> Iterator[Answer]:
         raise UsageError("--sort is the order of --list; add that")
     if limit is not None and not rows:
         raise UsageError("--limit is for --list, --where and --by pid; add one of them")
-    spaces = yield from looked_at(session, arguments)
+    spaces = yield from looked_at(session, arguments, composed=False)
     if spaces is None:
         return
+    lpid = lpid_of(session, arguments)
+    if lpid and not arguments.partition:
+        yield Note(f"these are LPID {lpid}'s own tables, at guest real addresses; RAM is what the host has behind it now")
     if not rows and spaces.trees:
         yield from _whole(spaces, arguments.pid is None)
     if arguments.by is not None:
@@ -116,7 +120,8 @@ def _whole(spaces: Spaces, every: bool) -> Iterator[Answer]:
     from inspector.mappings.tablecost import cost
 
     live = len(spaces.processes) if every and not spaces.missed.length else None
-    yield Whole(cost(spaces.sweep, spaces.ram.spans()), *spaces.table, live)
+    address, size = spaces.table if spaces.processes else (None, 0)
+    yield Whole(cost(spaces.sweep, spaces.ram.spans()), address, size, live)
     shared = [odd for odd in spaces.sweep.oddities if odd.cause.startswith("shared")]
     for odd in shared[:SHARED_TOLD]:
         yield Shared(odd.cause, odd.address, odd.reason)
@@ -202,6 +207,8 @@ COMMANDS = (
         "A table counts once, however many places refer to it: it is told with the address space that it was found in "
         "first, and --by pid counts it with each that has it. Tables that could not be read have no entries here, and "
         "are told after the answer. Lower tables are smaller than a page, so that a kernel keeps many in one: 'pages' "
-        "are those that hold any table, and how much of them tables take. 'audit' judges what is shared.",
+        "are those that hold any table, and how much of them tables take. 'audit' judges what is shared. With --lpid "
+        "they are the tables that a KVM guest made itself, at guest real addresses; with --partition those that the "
+        "host made for its guests.",
     ),
 )

@@ -108,7 +108,7 @@ def page_log(address: U64, size: U64, slot: Slot) -> PageLog:
     """Which pages of ``slot`` have a byte in any of these mappings (or runs of them): ``size`` bytes, not 0, from
     ``address`` on, a row each. What lies outside the slot is left out.
 
-    ``address`` is of the slot's kind: real addresses, or the guest real ones (``ea``) of a partition-scoped tree."""
+    ``address`` is of the slot's kind: real addresses, or a KVM guest's real ones."""
     last = address + (size - np.uint64(1))
     base, final = np.uint64(slot.base), np.uint64(slot.base + slot.size - 1)
     inside = (address <= final) & (last >= base)
@@ -119,6 +119,8 @@ def page_log(address: U64, size: U64, slot: Slot) -> PageLog:
 
 
 def slot_address(ranges: Ranges) -> U64:
-    """Where each range begins among the addresses that slots are of: the real address, or the guest real one (``ea``)
-    where the tree is partition-scoped."""
+    """Where each range begins among the addresses that slots are of: the real address; the guest real one of a KVM
+    guest, which is ``ea`` where the tree is partition-scoped, and ``gra`` where its own was led on to the host's."""
+    if ranges.gra is not None:
+        return ranges.gra
     return np.where(ranges.pid == NO_PID, ranges.ea, ranges.ra)

@@ -86,7 +86,8 @@ def _of_size(shift: int, number: U64, rows: U32) -> _OfSize:
 
 def reaching(leaves: Columns, ra: int) -> Ranges:
     """Leaves all of which map the real address ``ra``, each as a range of its one page, but with ``ra`` itself for its
-    real address and the very address that reaches it."""
+    real address and the very address that reaches it (and the guest real one between, where there is)."""
     pages = single(leaves)
     inside = np.uint64(ra) - pages.ra
-    return replace(pages, offset=pages.offset + inside, ra=pages.ra + inside)
+    gra = None if pages.gra is None else pages.gra + inside
+    return replace(pages, offset=pages.offset + inside, ra=pages.ra + inside, gra=gra)

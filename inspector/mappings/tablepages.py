@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from inspector.radix.bits import ENTRY_BYTES
 from inspector.radix.columns import Rows, Tables
+
+if TYPE_CHECKING:
+    from inspector.spaces import Spaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,23 @@ class TablePages:
             rows = np.flatnonzero(tables.length == length)
             rows = rows[np.argsort(tables.address[rows], kind="stable")]
             self._of_length.append((length, tables.address[rows], rows))
+
+    @classmethod
+    def of(cls, spaces: Spaces) -> TablePages:
+        """Those of some address spaces, by the host's real addresses where they are led on to those."""
+        tables, (base, size) = spaces.sweep.tables(), spaces.table
+        behind = spaces.behind
+        if behind is None:
+            return cls(tables, (base, size))
+        # A table is told where the host has it in one piece: larger than its pages are few.
+        first, there = behind.translate(tables.address)
+        more = tables.length.astype(np.uint64) - np.uint64(1)
+        last, too = behind.translate(tables.address + more)
+        whole = np.flatnonzero(there & too & (last - first == more))
+        columns = {each.name: getattr(tables, each.name)[whole] for each in fields(tables) if each.name != "roots"}
+        columns["address"] = first[whole]
+        span = behind.span(base)
+        return cls(Tables(tables.roots, **columns), None if span is None else (span[0], min(size, span[1])))
 
     def lookup(self, start: int, end: int | None = None) -> Rows:
         """The rows of the tables that have the byte at ``start``, or any from there up to ``end``; ascending."""

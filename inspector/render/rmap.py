@@ -72,8 +72,11 @@ def mapping(run: Run, in_ram: bool, style: Style) -> Iterator[str]:
     """One mapping of some process, and its region in the kernel where the line has room for that."""
     line, plain = (runs.mixed_line(run, in_ram, each) for each in (style, PLAIN))
     region = region_of(run.ea) if run.pid == KERNEL_PID else None
-    if region is not None and len(plain) + 1 + len(region.name) <= WIDTH:
-        line = f"{line} {style('dim', region.name)}"
+    more = "" if region is None else region.name
+    if run.pid is None or run.gra is not None:
+        more = "guest real" if run.gra is None else f"gra {run.gra:#x}"
+    if more and len(plain) + 1 + len(more) <= WIDTH:
+        line = f"{line} {style('dim', more)}"
     yield line
     if run.unknown_flags:
         yield fields.unknown(run.unknown_flags, style)

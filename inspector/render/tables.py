@@ -66,6 +66,8 @@ def _whole(result: Whole, style: Style) -> Iterator[str]:
         yield style(
             "warn", f"{counted(cost.shared, 'table')} at several places, {cost.between} of them in several trees"
         )
+    if result.address is None:
+        return
     live = "" if result.live is None else f"{result.live} live of "
     yield (
         f"process table: {short_size(result.size)} at {style('address', f'{result.address:#x}')}, "
@@ -177,6 +179,8 @@ def _whole_objects(result: Whole) -> Iterator[dict[str, Any]]:
         "between_trees": cost.between,
         "outside_ram": cost.outside,
     }
+    if result.address is None:
+        return
     yield {
         "process_table": hexadecimal(result.address),
         "size": result.size,
