@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import inspector
 from inspector.guest import Guest
 from inspector.radix.translation import Access, Translation
 from scripts.guests import Machine
+from scripts.incontext import special
 
 LPCR_RADIX = 0x50_0400
 """HR, UPRT and GTSE."""
-
-
-def special(machine: Machine, name: str, cpu: int = 0) -> int:
-    """A special register of a vCPU, as QEMU's own monitor prints it."""
-    said = machine.hmp(f"print/x ${name}", cpu=cpu).strip()
-    assert re.fullmatch(r"(0x)?[0-9a-f]+", said), said
-    return int(said, 16)
-
-
-def state(machine: Machine, cpu: int) -> int:
-    """The MSR of a vCPU."""
-    found = re.search(r"^MSR ([0-9a-f]+)", machine.hmp("info registers", cpu=cpu), re.MULTILINE)
-    assert found is not None
-    return int(found[1], 16)
 
 
 class Image:

@@ -4,7 +4,6 @@ tables of both as they are and broken."""
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,73 +13,20 @@ import pytest
 import inspector
 from inspector.guest import Guest
 from inspector.radix.translation import Step, Translation
+from scripts.incontext import COUNTERS, HV, RELOCATION, places, running
 from scripts.monitor import REAL, USER, VIRTUAL
 from scripts.oracle import disagreements, gva2gpa, ours
-from scripts.scene import KERNEL, USER_CODE, KvmGuest, Scene
-from tests.live.image import special, state
+from scripts.scene import KERNEL, Scene
 from tests.live.tables import Tables, broken
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
-HV, PR, RELOCATION = 1 << 60, 1 << 14, 0x30
 TABLE = 0x2_0000
 """The bit of HDSISR that tells that it was a table that could not be reached."""
 ADDRESSES = 3000
 CHANGES = 2500
-COUNTERS = {VIRTUAL: 0x2000_0100, USER: 0x2001_0100, REAL: 0xF0_0000}
-"""What the guest counts up, by the state that it does so in."""
 DEVICES = 0x6_0000_0000_0000
 """Where the devices of a powernv machine begin: what is read there may be acted upon (QEMU 7.2, hw/ppc/pnv.h)."""
-
-
-@contextmanager
-def running(scene: Scene, guest: KvmGuest, msr: int) -> Iterator[int]:
-    """The machine, stopped while ``guest`` runs in the state of ``msr``; gives the vCPU that runs it."""
-    code = USER_CODE if msr & PR else 0
-    guest.monitor.tell(f"spin 5 {COUNTERS[msr]:x} 0 {msr:x} {code:x}")
-    machine = scene.machine
-    try:
-        yield caught(scene, guest, msr)
-    finally:
-        machine.cont()
-        said = guest.monitor.stop()
-    assert said[-1].startswith("stopped"), said
-
-
-def caught(scene: Scene, guest: KvmGuest, msr: int) -> int:
-    """Stop the machine over and over until one of its vCPUs runs the guest in that state."""
-    machine = scene.machine
-    for _ in range(300):
-        machine.pause()
-        for cpu in range(machine.kind.cpus):
-            now = state(machine, cpu)
-            there = not now & HV and now & (PR | RELOCATION) == msr & (PR | RELOCATION)
-            if there and special(machine, "lpidr", cpu) == guest.lpid:
-                return cpu
-        machine.cont()
-        time.sleep(0.02)
-    raise AssertionError(f"no vCPU was seen in guest {guest.lpid} with MSR {msr:#x}")
-
-
-def places(guest: KvmGuest, number: int, seed: int, *, real: bool) -> Iterator[int]:
-    """Addresses in leaves of every size, just outside them, and anywhere."""
-    rng = random.Random(seed)
-    spans = (
-        [(slot.gpa, slot.size) for slot in guest.layout.slots]
-        if real
-        else [(leaf.ea, 1 << leaf.shift) for leaf in guest.layout.leaves]
-    )
-    for _ in range(number):
-        start, size = rng.choice(spans)
-        match rng.randrange(10):
-            case 0 | 1:
-                yield (start + rng.choice((-1, size))) % (1 << 64)
-            case 2 | 3:
-                yield rng.getrandbits(2) << 62 | rng.getrandbits(rng.choice((16, 30, 40, 52, 53, 62)))
-            case 4 | 5 | 6:
-                yield start + rng.randrange(min(size, 1 << 21))  # where there is memory behind a leaf of 1G
-            case _:
-                yield start + rng.randrange(size)
 
 
 @contextmanager
@@ -104,7 +50,7 @@ def attached(scene: Scene, cpu: int) -> Iterator[Guest]:
 )
 def test_thousands_of_addresses_go_where_qemu_says(scene: Scene, which: int, msr: int) -> None:
     guest = scene.guests[which]
-    with running(scene, guest, msr) as cpu, attached(scene, cpu) as seen:
+    with running(scene.machine, guest, msr) as cpu, attached(scene, cpu) as seen:
         known = seen.registers(cpu)
         assert (known.need("lpidr"), known.need("msr") & HV) == (guest.lpid, 0)
         asked = [COUNTERS[msr], *places(guest, ADDRESSES, seed=guest.lpid, real=not msr & RELOCATION)]
@@ -118,7 +64,7 @@ def test_the_two_guests_at_once(scene: Scene) -> None:
     first, second = scene.guests[:2]
     second.monitor.tell(f"spin 5 20000100 0 {VIRTUAL:x}")
     try:
-        with running(scene, first, VIRTUAL) as cpu, attached(scene, cpu) as seen:
+        with running(scene.machine, first, VIRTUAL) as cpu, attached(scene, cpu) as seen:
             one = seen.translate(0x2000_0100)
             other = seen.translate(0x2000_0100, lpid=second.lpid, pid=5)
             assert (one.lpid, other.lpid) == (first.lpid, second.lpid)
@@ -148,7 +94,7 @@ def test_broken_tables_end_as_they_do_in_qemu(scene: Scene) -> None:
     misaligned (``ppc_radix64_process_scoped_xlate``); processors want them zero. Such roots are left out here."""
     rng = random.Random(41)
     guest = scene.guests[0]
-    with running(scene, guest, VIRTUAL) as cpu, attached(scene, cpu) as seen:
+    with running(scene.machine, guest, VIRTUAL) as cpu, attached(scene, cpu) as seen:
         tables = Tables(scene.machine)
         try:
             asked = [ea for ea in places(guest, 400, seed=7, real=False) if seen.translate(ea).ok]
@@ -188,7 +134,7 @@ def test_broken_tables_end_as_they_do_in_qemu(scene: Scene) -> None:
 def test_where_qemu_takes_a_misaligned_root_as_it_stands(scene: Scene) -> None:
     """What the test above leaves out: here the hardware walker drops the low bits and says so."""
     guest = scene.guests[0]
-    with running(scene, guest, VIRTUAL) as cpu, attached(scene, cpu) as seen:
+    with running(scene.machine, guest, VIRTUAL) as cpu, attached(scene, cpu) as seen:
         tables = Tables(scene.machine)
         try:
             before = seen.translate(0x2000_0100)
@@ -207,7 +153,7 @@ def test_each_sides_fault_is_told_with_its_stage(scene: Scene) -> None:
     """An entry made empty: the guest's own is the first stage's fault, the host's the second's, whatever it served."""
     guest = scene.guests[0]
     eas = [stored.ea for stored in guest.stored if stored.pid == 5 and stored.msr == VIRTUAL] + [KERNEL | 0x100_8000]
-    with running(scene, guest, VIRTUAL) as cpu, attached(scene, cpu) as seen:
+    with running(scene.machine, guest, VIRTUAL) as cpu, attached(scene, cpu) as seen:
         tables = Tables(scene.machine)
         seen_purposes = set()
         try:

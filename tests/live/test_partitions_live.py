@@ -19,9 +19,9 @@ from inspector.radix.access import encoded_rights
 from inspector.radix.bits import PTE_PRIVILEGED
 from inspector.radix.columns import Columns
 from inspector.radix.translation import NO_RIGHTS, Rights
+from scripts.hostword import PAGE, listed, resident
 from scripts.monitor import VIRTUAL
 from scripts.scene import DEVICE, KERNEL, KvmGuest, Scene
-from tests.live.test_two_stages import PAGE, listed, resident
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 

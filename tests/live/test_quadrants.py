@@ -13,9 +13,10 @@ import pytest
 
 from inspector.radix.translation import Access
 from scripts.guests import Machine
+from scripts.incontext import special, state
 from scripts.oracle import gva2gpa
 from scripts.scene import Scene
-from tests.live.image import Image, special, state
+from tests.live.image import Image
 from tests.live.tables import Tables
 from tests.radix.trees import GR, HR, LEAF, PRIV, READ, VALID, WRITE, Bump, C, R, Tree
 

@@ -3,9 +3,7 @@ KVM's listing of its partition-scoped trees, and against the kernel's word on it
 
 from __future__ import annotations
 
-import base64
 import random
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,7 +13,7 @@ import inspector
 from inspector.radix.translation import Access
 from inspector.radix.tree import Leaf, walk_tree
 from inspector.radix.walk import partition_entry
-from scripts.guests import Machine
+from scripts.hostword import PAGE, listed, resident
 from scripts.monitor import REAL, USER, VIRTUAL, Monitor, Outcome, outcome
 from scripts.scene import DEVICE, DEVICE_EA, KERNEL, USER_CODE, KvmGuest, Scene
 from tests.live.image import Image
@@ -26,7 +24,6 @@ IR, DR = 0x20, 0x10
 VECTORS = {"DSI": 0x300, "DSEG": 0x380, "ISI": 0x400, "ISEG": 0x480}
 CAUSES = 0x585E_0000
 """The bits of SRR1 that tell why a fetch failed."""
-PAGE = 1 << 16
 SYSTEM_CALL = 0x2500
 """Where the guest's first page has an instruction that ends the operation."""
 ACCESSES: tuple[Access, ...] = ("r", "r", "w", "x")
@@ -196,14 +193,6 @@ def test_every_access_ends_as_the_guests_own_cpu_found(scene: Scene, image: Imag
 # --- what the host has behind it ------------------------------------------------------------------------------------
 
 
-def listed(machine: Machine, guest: KvmGuest) -> tuple[int, list[str]]:
-    """KVM's own listing of a partition-scoped tree: its root's real address, and a line a leaf."""
-    head, *lines = machine.shell(f"cat {guest.monitor.debugfs}/radix").splitlines()
-    found = re.fullmatch(r"pgdir: ([0-9a-f]+)", head)
-    assert found is not None
-    return int(found[1], 16) & ~KERNEL, [line for line in lines if line]
-
-
 def ours(image: Image, lpid: int) -> tuple[int, list[Leaf]]:
     """The same by the inspector."""
     seen = image.guest
@@ -211,17 +200,6 @@ def ours(image: Image, lpid: int) -> tuple[int, list[Leaf]]:
     entry = partition_entry(seen.memory.read_u64, seen.context(), lpid)
     assert entry is not None
     return entry[0], [each for each in walk_tree(seen.memory.read, entry[0]) if isinstance(each, Leaf)]
-
-
-def resident(machine: Machine, guest: KvmGuest, gpa: int, size: int) -> list[int | None]:
-    """The host's page frame behind each 64K of a slot, by the monitor's pagemap; None where there is none
-    (Linux, admin-guide/mm/pagemap)."""
-    first = guest.hva[gpa] // PAGE
-    command = f"dd if=/proc/{guest.monitor.task}/pagemap bs=8 skip={first} count={size // PAGE} 2>/dev/null | base64"
-    raw = base64.b64decode(machine.shell(command).replace("\n", ""))
-    words = [int.from_bytes(raw[at : at + 8], "little") for at in range(0, len(raw), 8)]
-    assert len(words) == size // PAGE
-    return [word & ((1 << 55) - 1) if word >> 63 else None for word in words]
 
 
 def test_partition_scoped_leaves_are_those_that_kvm_lists(scene: Scene, image: Image) -> None:
