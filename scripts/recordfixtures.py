@@ -1,7 +1,8 @@
 """Record the guests in ``fixtures/``: what scripts/record-fixtures runs.
 
 Of each kind: a snapshot (page tables and registers, no code), what QEMU itself said of where some thousand addresses
-go at that very moment, and a note of how it was made. The demo guest of the package is the POWER9 pseries one.
+go at that very moment, and a note of how it was made. The demo guest of the package is the POWER9 pseries one. The
+host with KVM guests is the scene of :mod:`scripts.scene`, of which more is told (:mod:`scripts.recordscene`).
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from inspector.recording import LASTING, recording_of
 from inspector.snapshot.write import Summary, write_snapshot
 from scripts.guests import Machine
 from scripts.oracle import addresses, gva2gpa
+from scripts.recordscene import record_scene
+from scripts.scene import KIND as SCENE
 
-KINDS = ("pseries-p9", "pseries-p10", "powernv9", "pseries-firmware")
+KINDS = ("pseries-p9", "pseries-p10", "powernv9", "pseries-firmware", SCENE)
 DEMO_KIND = "pseries-p9"
 ADDRESSES = 1500
 
@@ -30,6 +33,9 @@ def main(words: Sequence[str]) -> int:
     root, kinds = Path(words[0]), words[1:] or KINDS
     for kind in kinds:
         print(f"recording {kind}", file=sys.stderr)
+        if kind == SCENE:
+            record_scene(root / "fixtures", scene_note)
+            continue
         with Machine(kind) as machine:
             machine.wait_ready()
             record(machine, root / "fixtures", kind)
@@ -49,10 +55,31 @@ def record(machine: Machine, folder: Path, kind: str) -> None:
                 for ea in addresses(guest, ADDRESSES, seed=cpu):
                     said = gva2gpa(machine, ea, cpu)
                     oracle.write(f"{cpu} {ea:#x} {'-' if said is None else hex(said)}\n".encode())
-        (folder / f"{kind}.txt").write_text(note(machine, guest, summary, kind))
+        lines = [
+            f"{summary.captured} bytes of page tables of {guest.memory.ram.total} of RAM, {summary.cpus} vCPUs",
+            "",
+            f"{kind}.core.gz holds the page tables and registers, no code.",
+            f"{kind}.oracle.gz holds QEMU's own answers: vCPU, effective address, and where its monitor's",
+            "gva2gpa said that it goes ('-': nowhere), asked at the moment of the recording.",
+        ]
+        (folder / f"{kind}.txt").write_text(note(machine, guest, kind, lines))
 
 
-def note(machine: Machine, guest: Guest, summary: Summary, kind: str) -> str:
+def scene_note(machine: Machine, guest: Guest, summary: Summary) -> str:
+    """How the scene's were made."""
+    lines = [
+        f"vCPU {guest.cpu} was stopped while it ran the guest of LPID {guest.registers().need('lpidr')}",
+        f"{summary.captured} bytes of page tables and data of {guest.memory.ram.total} of RAM, {summary.cpus} vCPUs",
+        "",
+        f"{SCENE}.core.gz holds the host's and the guests' page tables, registers, and the 4K pages",
+        "that hold what the guests stored (scripts/scene.py), no code.",
+        f"{SCENE}.oracle.gz holds what was stored, KVM's own listing of its trees in debugfs, the kernel's",
+        "pagemap of the guests' memory, and QEMU's own answers (scripts/recordscene.py says how).",
+    ]
+    return note(machine, guest, SCENE, lines)
+
+
+def note(machine: Machine, guest: Guest, kind: str, more: Sequence[str]) -> str:
     """How it was made."""
     command = machine.command
     first = next(at for at, word in enumerate(command) if Path(word).name == machine.kind.emulator)
@@ -66,11 +93,7 @@ def note(machine: Machine, guest: Guest, summary: Summary, kind: str) -> str:
         f"with {machine.kind.emulator} {' '.join(words)}",
         *(f"{name}: {value}" for name, value in guest.target.machine.items() if name in LASTING),
         f"roots: {guest.roots.explanation} ({guest.roots.how or 'none'})",
-        f"{summary.captured} bytes of page tables of {guest.memory.ram.total} of RAM, {summary.cpus} vCPUs",
-        "",
-        f"{kind}.core.gz holds the page tables and registers, no code.",
-        f"{kind}.oracle.gz holds QEMU's own answers: vCPU, effective address, and where its monitor's",
-        "gva2gpa said that it goes ('-': nowhere), asked at the moment of the recording.",
+        *more,
     ]
     return "\n".join(lines) + "\n"
 

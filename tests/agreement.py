@@ -34,7 +34,7 @@ def xlate_agrees(guest: Guest, found: Sweep, rng: Random) -> Counter[str]:
         eas = worth_asking(columns.take(columns.root == at), root.base, rng)
         answers = translate_many(found, at, eas)
         for row, ea in enumerate(eas):
-            one = guest.translate(ea, pid=root.pid)
+            one = guest.translate(ea, pid=root.pid, lpid=root.lpid)
             status = Status(int(answers.status[row]))
             assert one.ok == (status is Status.OK), f"{ea:#x} of PID {root.pid}"
             if one.ok:

@@ -21,6 +21,8 @@ ROOT = Path(__file__).parent.parent
 FIXTURES = ROOT / "fixtures"
 KINDS = ("pseries-p9", "pseries-p10", "powernv9", "pseries-firmware")
 LINUX = KINDS[:3]
+KVM_HOST = "powernv9-kvm"
+"""Of which more is told: see test_fixtures_kvm.py."""
 
 
 @pytest.fixture(params=KINDS)
@@ -31,7 +33,7 @@ def recorded(request: pytest.FixtureRequest) -> Iterator[tuple[str, Guest]]:
 
 def test_every_fixture_has_its_three_files() -> None:
     there = {path.name for path in FIXTURES.iterdir() if path.is_file()}
-    assert there == {f"{kind}.{end}" for kind in KINDS for end in ("core.gz", "oracle.gz", "txt")}
+    assert there == {f"{kind}.{end}" for kind in (*KINDS, KVM_HOST) for end in ("core.gz", "oracle.gz", "txt")}
 
 
 def test_what_qemu_said_is_what_the_walker_finds(recorded: tuple[str, Guest]) -> None:

@@ -20,7 +20,7 @@ from inspector.radix.tree import Leaf, Table, walk_tree
 from scripts.peers import Drgn
 from tests.agreement import drgn_agrees, xlate_agrees
 from tests.mappings import run_model as runs
-from tests.test_fixtures import FIXTURES, LINUX
+from tests.test_fixtures import FIXTURES, KVM_HOST, LINUX
 
 
 def roots(guest: Guest) -> list[Root]:
@@ -28,7 +28,7 @@ def roots(guest: Guest) -> list[Root]:
     return [Root(each.pid, each.entry, 0 if each.pid else 3 << 62) for each in guest.processes()]
 
 
-@pytest.fixture(params=("demo", *LINUX))
+@pytest.fixture(params=("demo", *LINUX, KVM_HOST))
 def recorded(request: pytest.FixtureRequest) -> Iterator[Guest]:
     name = request.param
     with inspector.open_target(name if name == "demo" else str(FIXTURES / f"{name}.core.gz")) as guest:
