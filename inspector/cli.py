@@ -232,6 +232,7 @@ def _answer(session: Session, words: Sequence[str], style: Style, json: bool = F
 
     Where it is ``alone`` on its command line it may take standard output for bytes: a pipe or a file, no terminal. What
     it says then goes to standard error."""
+    from inspector.commands.notes import Aside
     from inspector.render import show
     from inspector.ui import progress
 
@@ -250,7 +251,7 @@ def _answer(session: Session, words: Sequence[str], style: Style, json: bool = F
     for result in run(session, words):
         for line in show.json_lines(result) if json or session.json else show.text(result, style):
             progress.clear()
-            print(line, file=lines_to, flush=waiting)
+            print(line, file=sys.stderr if isinstance(result, Aside) else lines_to, flush=waiting)
         if not result.ok:
             status = 1
     sys.stdout.flush()

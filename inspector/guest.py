@@ -318,9 +318,10 @@ class Guest:
             return self._spaces[1]
         self._spaces = None  # so that what was kept makes room first
         if partition and guests:
-            from inspector.partitions import of_guests
+            from inspector.partitions import PARTITION_TABLE, of_guests
 
-            found = spaces_of(self, of_guests(self), keep_partial=keep_partial)
+            missed = Missed(table=PARTITION_TABLE)
+            found = spaces_of(self, of_guests(self, missed), missed, keep_partial=keep_partial)
         elif partition:
             found = spaces_of(self, (self.partition(lpid).tree,), keep_partial=keep_partial)
         else:

@@ -29,16 +29,18 @@ class AddressSpace(Answered):
 
 @dataclass(frozen=True, slots=True)
 class RangeBlock(Answered):
-    """Ranges, many at a time, and of each whether all of it is RAM. ``mixed`` where they are of several trees."""
+    """Ranges, many at a time, and of each whether all of it is RAM. ``mixed`` where they are of several trees. In
+    ``holes`` a KVM guest maps what the host has nothing behind: real addresses are then guest real."""
 
     topic: ClassVar[str] = "maps"
     ranges: Ranges
     in_ram: Bools
     mixed: bool = False
+    holes: bool = False
 
 
 def range_blocks(
-    spaces: Spaces, shown: Ranges | Columns, first: int, end: int, *, mixed: bool = False
+    spaces: Spaces, shown: Ranges | Columns, first: int, end: int, *, mixed: bool = False, holes: bool = False
 ) -> Iterator[RangeBlock]:
     """The rows from ``first`` up to ``end``, some at a time: a million rows are never plain numbers together."""
     from inspector.mappings.ranges import Ranges, single
@@ -49,7 +51,7 @@ def range_blocks(
     for at in range(first, end, AT_A_TIME):
         part = shown.take(slice(at, min(at + AT_A_TIME, end)))
         ranges = part if isinstance(part, Ranges) else single(part)
-        yield RangeBlock(ranges, covered(ranges.ra, ranges.size, spans), mixed)
+        yield RangeBlock(ranges, covered(ranges.ra, ranges.size, spans), mixed, holes)
 
 
 def put_together(spaces: Spaces, *, keep_partial: bool = False) -> Generator[Unfinished, None, Gathered]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from inspector.commands.registry import Answered
+from inspector.commands.registry import Answered, Result
 from inspector.guest import CHANGING, Guest
 
 
@@ -16,6 +16,19 @@ class Note(Answered):
 
     topic: ClassVar[str] = "note"
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """What is said beside answers whose lines are taken as they are: it goes to standard error."""
+
+    topic: ClassVar[str] = "aside"
+    said: Result
+
+    @property
+    def ok(self) -> bool:
+        """As what is said."""
+        return self.said.ok
 
 
 def limited(told: int, there: int, what: str) -> Note:

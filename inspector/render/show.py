@@ -24,6 +24,11 @@ def json_lines(result: Result) -> Iterator[str]:
     """Lines of JSON, one object an answer."""
     import json
 
-    objects: Iterator[dict[str, Any]] = import_module(f"inspector.render.{result.topic}").objects(result)
-    for each in objects:
+    for each in objects(result):
         yield json.dumps(each)
+
+
+def objects(result: Result) -> Iterator[dict[str, Any]]:
+    """What the lines of JSON hold."""
+    found: Iterator[dict[str, Any]] = import_module(f"inspector.render.{result.topic}").objects(result)
+    return found

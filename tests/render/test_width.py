@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from inspector import reporting
 from inspector.commands import audit
 from inspector.commands.ageing import Counted, Logged
+from inspector.commands.behind import Listing
 from inspector.commands.changes import Changed, Compared, Of, State, TableChanged, Tally
 from inspector.commands.control import Console, Went
 from inspector.commands.diff import OfSide
@@ -19,7 +21,7 @@ from inspector.commands.listing import AddressSpace, RangeBlock
 from inspector.commands.maps import InRegion, Sorted, Total
 from inspector.commands.mark import Marked
 from inspector.commands.memory import Missing, Ram, Shown
-from inspector.commands.notes import Note
+from inspector.commands.notes import Aside, Note
 from inspector.commands.partitions import LivePartition, PartitionTable
 from inspector.commands.record import Recorded
 from inspector.commands.registers import Cpu, CpuList, RegisterFile, RegisterGroup
@@ -75,6 +77,7 @@ WIDEST = Ranges(
     np.array([3 << 62 | 0x1FF | 0x30], np.uint64),
     np.array([1023], np.uint64),
 )
+LED_ON = replace(WIDEST, gra=np.array([REAL], np.uint64))
 
 RESULTS: list[Result] = [
     RegisterFile(0, (RegisterGroup("all", tuple((f"name{n}", MOST) for n in range(7))),), several=True),
@@ -88,7 +91,13 @@ RESULTS: list[Result] = [
     InRegion("KASAN shadow"),
     Sorted("size"),
     RangeBlock(WIDEST, np.zeros(1, np.bool_), mixed=True),
+    AddressSpace(Tree(0xFFFFF, None, REAL, MOST)),
+    *(Sorted("size", *flags) for flags in ((True, False, False), (False, True, False), (False, False, True))),
+    *(RangeBlock(LED_ON, np.zeros(1, np.bool_), mixed, holes) for mixed in (False, True) for holes in (False, True)),
+    Listing(0xFFFFF, MOST, ((MOST, MOST, 39),)),
+    Aside(Note(LONG)),
     Total(1 << 40, 1 << 20, tuple((shift, (1 << 40) + shift) for shift in (39, 30, 21, 16, 12)), partial=True),
+    *(Total(1 << 40, 1 << 20, ((39, 1 << 40), (12, 1 << 40)), True, *flags) for flags in ((True,), (False, True))),
     Odd(0, 0xFFFFF, MOST, "misaligned-base", LONG, 100_000),
     Unfinished(),
     Reported(reporting.Written("a-name.html", 10**12, 10**9, 10**9, 10**6, 10**9), True),
