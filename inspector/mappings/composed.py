@@ -70,7 +70,7 @@ class _Meeting:
             starts[0] = self.ends[row - 1] if row else 0
             starts[1:] = self.ends[row : upto - 1]
             here = np.minimum(self.ends[row:upto], end) - np.maximum(starts, begin)
-            if end - begin == upto - row:  # a pair a leaf
+            if bool((here == 1).all()):  # a pair a leaf
                 yield np.arange(row, upto), np.maximum(begin - starts, 0)
                 continue
             of = np.repeat(np.arange(upto - row), here)

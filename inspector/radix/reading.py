@@ -175,8 +175,8 @@ class Through(Protocol):
 class GuestTableReader(TableReader):
     """Gathers tables that lie at guest real addresses, wherever the host has put them.
 
-    A table that is larger than the host's pages is gathered page by page; one of which any page has nothing behind it
-    cannot be read."""
+    A table that is larger than the host's pages is gathered page by page: one of which some pages have nothing behind
+    them is told as one that cannot be read, and yet the entries of the others are there, as the hardware has them."""
 
     def __init__(self, through: Through, read_runs: RunReader, windows: Sequence[Window] = ()) -> None:
         super().__init__(read_runs, windows)
@@ -202,23 +202,24 @@ class GuestTableReader(TableReader):
                 failed = inner(first * parts, last * parts, rows)
             else:
                 where = np.flatnonzero(found)
-                some = np.empty((len(where), each), np.uint64)
-                at = where + first * parts
-                failed = {
-                    int(where[row]): error
-                    for row, error in TableReader.gather(self, host[at], each)(0, len(at), some).items()
-                }
-                rows[where] = some
                 rows[~found] = 0
+                failed = self._some(host[first * parts : last * parts], where, rows) if len(where) else {}
                 for row in np.flatnonzero(~found).tolist():
                     errors.setdefault(row // parts, NotBacked(int(pages[first * parts + row]), 8 * each))
             for row, error in failed.items():
                 errors.setdefault(row // parts, error)
-            for row in errors:
-                out[row] = 0
             return errors
 
         return fill
+
+    def _some(self, host: Words, where: NDArray[np.intp], out: Words) -> dict[int, MemoryReadError]:
+        """Fill these rows of ``out`` from these of ``host``; errors by row."""
+        import numpy as np
+
+        some = np.empty((len(where), out.shape[1]), np.uint64)
+        failed = super().gather(host[where], out.shape[1])(0, len(where), some)
+        out[where] = some
+        return {int(where[row]): error for row, error in failed.items()}
 
 
 def _split(addresses: Words, parts: int, size: int) -> Words:

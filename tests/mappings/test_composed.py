@@ -167,6 +167,13 @@ def test_a_huge_leaf_over_one_range_is_never_made_into_its_pages() -> None:
     assert len(first) == composed.AT_A_TIME
 
 
+def test_as_many_stretches_as_leaves_need_not_be_one_each() -> None:
+    two_pages, none = Leaf(0, 0, 21, RIGHTS, 1), Leaf(1 << 21, 1 << 30, 12, RIGHTS | 1 << 30, 0)
+    leaves = compose(columns_of([[two_pages, none]]), fragments(2)).columns
+    assert leaves.gra is not None
+    assert (leaves.offset.tolist(), leaves.gra.tolist()) == ([0, 0x1000], [0, 0x1000])
+
+
 def test_holes_and_stretches_come_piece_by_piece() -> None:
     guest, behind = columns_of([huge(1000)]), fragments(10_000)
     assert len(next(stretches(guest, behind))) <= composed.AT_A_TIME
