@@ -144,14 +144,13 @@ def write(path: str, what: Contents, *, force: bool = False) -> Written:
 
 def _trees(spaces: Spaces) -> Iterator[dict[str, Any]]:
     """Every tree: whose it is (``pid`` None: the partition's), and the entry that leads to it."""
-    addresses = {each.pid: each.address for each in spaces.processes}
-    for root in spaces.roots:
-        address = None if root.pid is None else addresses.get(root.pid)
+    for tree, root in zip(spaces.trees, spaces.roots, strict=True):
+        address = tree.address
         yield {
             "pid": root.pid,
             "lpid": root.lpid,
             "base": hex(root.base),
-            "address": None if address is None else hex(address),
+            "address": hex(address),
             "entry": hex(root.descriptor),
             "root": hex(root.descriptor & RPDB_MASK),
         }
@@ -161,9 +160,10 @@ def _owners(guest: Guest, spaces: Spaces, ranges: Ranges) -> Owners:
     import numpy as np
 
     from inspector.mappings.owners import owners
+    from inspector.mappings.tablepages import in_the_host
 
-    tables = spaces.sweep.tables()
-    descriptors = [(spaces.table[0], spaces.table[0] + spaces.table[1])]
+    tables, table = in_the_host(spaces)
+    descriptors = [] if table is None else [(table[0], table[0] + table[1])]
     ptcr = guest.roots.ptcr
     if ptcr:
         base = ptcr & PTCR_PATB
@@ -268,7 +268,18 @@ def _missing(guest: Guest, spaces: Spaces) -> Iterator[str]:
         )
     for absent in spaces.absent:
         yield _sentence(absent.reason)
-    if all(each.pid != KERNEL_PID for each in spaces.roots):
+    of_partitions = [each for each in spaces.roots if each.pid is None]
+    if of_partitions:
+        yield "Addresses that an LPID maps are guest real: these are what the host has behind its KVM guests."
+    if spaces.behind is not None:
+        yield (
+            "These are processes of a KVM guest, led on to the host's real memory, which is the RAM shown; their "
+            "tables and entries are told at guest real addresses, and the findings are of these."
+        )
+        unbacked = 0 if spaces.holes is None else int(spaces.holes.size.sum())
+        if unbacked:
+            yield f"The host has nothing behind {size_text(unbacked)} that they map, and these are not shown."
+    if all(each.pid not in (KERNEL_PID, None) for each in spaces.roots):
         yield "The kernel's tree (PID 0) was not asked for: what only the kernel maps is shown as not mapped."
     captured = guest.memory.captured
     if captured is not None:

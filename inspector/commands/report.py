@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from inspector.commands.notes import Note
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
+from inspector.commands.roots import lpid_of
 from inspector.commands.scope import Beside, beside, count, looked_at, scope_arguments
 from inspector.errors import UsageError
 from inspector.guest import Guest
@@ -40,7 +41,8 @@ def _report(session: Session, arguments: Namespace) -> Iterator[Reported | Besid
     if spaces is None:
         return
     most = MOST_RANGES if limit is None else limit
-    what = contents(guest, spaces, _audited(guest, spaces), most=most)
+    lpid = 0 if arguments.partition else lpid_of(session, arguments)
+    what = contents(guest, spaces, _audited(guest, spaces, lpid), most=most)
     written = write(arguments.file, what, force=arguments.force)
     yield Reported(written, spaces.changing)
     if written.left_out:
@@ -48,15 +50,18 @@ def _report(session: Session, arguments: Namespace) -> Iterator[Reported | Besid
     yield from beside(spaces)
 
 
-def _audited(guest: Guest, spaces: Spaces) -> Report:
-    """What the rules that are on by default find."""
+def _audited(guest: Guest, spaces: Spaces, lpid: int) -> Report:
+    """What the rules that are on by default find; a KVM guest's own trees are judged by its own addresses."""
+    from dataclasses import replace
+
     from inspector.commands.audit import surroundings
     from inspector.mappings.audit.run import audit
 
     def progress(done: int, total: int) -> None:
         guest.progress("auditing the leaves", done, total)
 
-    return audit(spaces, around=surroundings(guest), limit=FINDINGS_TOLD, progress=progress)
+    own = replace(spaces, behind=None, ram=guest.partition(lpid).memory.ram) if lpid else spaces
+    return audit(own, around=surroundings(guest, lpid), limit=FINDINGS_TOLD, progress=progress)
 
 
 def _arguments(parser: Parser) -> None:

@@ -59,19 +59,7 @@ class TablePages:
     @classmethod
     def of(cls, spaces: Spaces) -> TablePages:
         """Those of some address spaces, by the host's real addresses where they are led on to those."""
-        tables, (base, size) = spaces.sweep.tables(), spaces.table
-        behind = spaces.behind
-        if behind is None:
-            return cls(tables, (base, size))
-        # A table is told where the host has it in one piece: larger than its pages are few.
-        first, there = behind.translate(tables.address)
-        more = tables.length.astype(np.uint64) - np.uint64(1)
-        last, too = behind.translate(tables.address + more)
-        whole = np.flatnonzero(there & too & (last - first == more))
-        columns = {each.name: getattr(tables, each.name)[whole] for each in fields(tables) if each.name != "roots"}
-        columns["address"] = first[whole]
-        span = behind.span(base)
-        return cls(Tables(tables.roots, **columns), None if span is None else (span[0], min(size, span[1])))
+        return cls(*in_the_host(spaces))
 
     def lookup(self, start: int, end: int | None = None) -> Rows:
         """The rows of the tables that have the byte at ``start``, or any from there up to ``end``; ascending."""
@@ -106,3 +94,21 @@ class TablePages:
             base, size = self.process_table
             entry = (ra - base) // ENTRY_BYTES if base <= ra < base + size else None
         return Holds(tuple(self.pages(self.lookup(ra))), entry)
+
+
+def in_the_host(spaces: Spaces) -> tuple[Tables, tuple[int, int] | None]:
+    """The tables of some address spaces and their process table, by the host's real addresses where they are led on to
+    those: a table where the host has it in one piece (few are larger than its pages), of the process table what it has
+    in one piece with the beginning."""
+    tables, (base, size) = spaces.sweep.tables(), spaces.table
+    behind = spaces.behind
+    if behind is None:
+        return tables, (base, size)
+    first, there = behind.translate(tables.address)
+    more = tables.length.astype(np.uint64) - np.uint64(1)
+    last, too = behind.translate(tables.address + more)
+    whole = np.flatnonzero(there & too & (last - first == more))
+    columns = {each.name: getattr(tables, each.name)[whole] for each in fields(tables) if each.name != "roots"}
+    columns["address"] = first[whole]
+    span = behind.span(base)
+    return Tables(tables.roots, **columns), None if span is None else (span[0], min(size, span[1]))
