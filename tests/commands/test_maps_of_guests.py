@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import inspector
 from inspector import cli
 from inspector.errors import UsageError
 from inspector.guest import Guest
+from scripts.recordscene import read
 from tests.commands.asking import ask, shown, told
 from tests.fakes import (
     GUEST_DATA_EA,
@@ -34,7 +36,11 @@ from tests.fakes import (
     kvm_host_target,
     linux_target,
 )
+from tests.test_fixtures import FIXTURES
 
+HOST = str(FIXTURES / "powernv9-kvm.core.gz")
+ORACLE: dict[str, Any] = read(FIXTURES / "powernv9-kvm.oracle.gz")
+"""What the kernel and others said of a recorded host with KVM guests."""
 HOLES = {
     (0, KERNEL + MiB, 256 * KiB, MiB),
     (0, KERNEL + 0x18_0000, 512 * KiB, 0x18_0000),
@@ -275,3 +281,25 @@ def test_words_that_do_not_go_together(words: str, why: str) -> None:
 def test_a_pseries_guest_s_hypervisor_is_out_of_sight(words: str) -> None:
     with pytest.raises(UsageError, match="out of sight"):
         ask(words, linux_target())
+
+
+# -- a real host -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("guest_of", ORACLE["guests"], ids=lambda each: f"LPID {each['lpid']}")
+def test_a_recorded_host_s_listing_is_the_file_that_its_kernel_had(guest_of: dict[str, Any]) -> None:
+    with inspector.open_target(HOST) as host:
+        lines = shown(f"maps --lpid {guest_of['lpid']} --partition --format debugfs", host).splitlines()
+    assert lines == [f"pgdir: {KERNEL | int(guest_of['root'], 16):x}", *guest_of["radix"]]
+
+
+def test_a_recorded_host_s_partitions() -> None:
+    with inspector.open_target(HOST) as host:
+        entries = {each["lpid"]: each for each in told("lpids", host)}
+        pids = {lpid: [each["pid"] for each in told(f"pids --lpid {lpid}", host)] for lpid in (1, 2)}
+    roots = {each["lpid"]: int(each["root"], 16) for each in ORACLE["guests"]}
+    assert {lpid: int(each["root"], 16) for lpid, each in entries.items() if lpid} == roots
+    assert entries[1]["current_on"] == [0]
+    for each in ORACLE["guests"]:
+        if each["lpid"] in pids:
+            assert {pid for pid, *_ in each["leaves"]} <= set(pids[each["lpid"]])

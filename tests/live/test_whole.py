@@ -36,6 +36,7 @@ LOOKING = (
     "report {folder}/all.html",
     "record {folder}/live.core.gz",
     "pids",
+    "lpids",
     "roots",
     "regs --all --bits",
     "cpu",
