@@ -110,7 +110,7 @@ def contents(
         "made": moment,
         "machine": [[text(str(key)), _said(value)] for key, value in plain(dict(guest.target.machine)).items()],
         "roots": _roots(guest),
-        "process_table": [hex(spaces.table[0]), spaces.table[1]],
+        "process_table": [_in_the_host(spaces, spaces.table[0]) or hex(spaces.table[0]), spaces.table[1]],
         "ram": [[hex(start), hex(end)] for start, end in spaces.ram.spans()],
         "ram_names": [[hex(each.start), hex(each.end), text(each.name)] for each in spaces.ram],
         "processes": list(_trees(spaces)),
@@ -119,7 +119,7 @@ def contents(
         "owners": list(OWNER_NAMES),
         "flags": flags,
         "registers": list(_registers(guest)),
-        "findings": [_finding(each) for each in findings],
+        "findings": [_finding(each, spaces) for each in findings],
         "found": found,
         "severities": {} if audited is None else dict(audited.by_severity),
         "rules": 0 if audited is None else len(audited.rules),
@@ -145,14 +145,13 @@ def write(path: str, what: Contents, *, force: bool = False) -> Written:
 def _trees(spaces: Spaces) -> Iterator[dict[str, Any]]:
     """Every tree: whose it is (``pid`` None: the partition's), and the entry that leads to it."""
     for tree, root in zip(spaces.trees, spaces.roots, strict=True):
-        address = tree.address
         yield {
             "pid": root.pid,
             "lpid": root.lpid,
             "base": hex(root.base),
-            "address": hex(address),
+            "address": _in_the_host(spaces, tree.address),
             "entry": hex(root.descriptor),
-            "root": hex(root.descriptor & RPDB_MASK),
+            "root": _in_the_host(spaces, root.descriptor & RPDB_MASK),
         }
 
 
@@ -273,8 +272,8 @@ def _missing(guest: Guest, spaces: Spaces) -> Iterator[str]:
         yield "Addresses that an LPID maps are guest real: these are what the host has behind its KVM guests."
     if spaces.behind is not None:
         yield (
-            "These are processes of a KVM guest, led on to the host's real memory, which is the RAM shown; their "
-            "tables and entries are told at guest real addresses, and the findings are of these."
+            "These are processes of a KVM guest, led on to the host's real memory, which is the RAM shown; what "
+            "entries say, and the words of findings, have the guest's own real addresses."
         )
         unbacked = 0 if spaces.holes is None else int(spaces.holes.size.sum())
         if unbacked:
@@ -294,7 +293,15 @@ def _sentence(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}{'' if words.endswith('.') else '.'}"
 
 
-def _finding(found: Finding) -> dict[str, Any]:
+def _in_the_host(spaces: Spaces, address: int | None) -> str | None:
+    """A real address as the page has it: the host's, None where it has nothing behind a guest's."""
+    if address is None or spaces.behind is None:
+        return None if address is None else hex(address)
+    span = spaces.behind.span(address)
+    return None if span is None else hex(span[0])
+
+
+def _finding(found: Finding, spaces: Spaces) -> dict[str, Any]:
     """As a page has it: addresses as text, words without what steers a terminal."""
     more = f" (and {found.more:,} more of this rule)" if found.more else ""
 
@@ -305,12 +312,13 @@ def _finding(found: Finding) -> dict[str, Any]:
         "severity": found.severity,
         "rule": found.rule,
         "explanation": text(found.explanation + more),
+        "lpid": found.lpid,
         "pid": found.pid,
         "ea": address(found.ea),
-        "ra": address(found.ra),
+        "ra": _in_the_host(spaces, found.ra),
         "size": found.size,
         "entry": address(found.entry),
-        "entry_address": address(found.entry_address),
+        "entry_address": _in_the_host(spaces, found.entry_address),
         "meaning": text(found.meaning),
     }
 

@@ -16,11 +16,12 @@ from inspector.guest import Guest
 from inspector.mappings.audit.run import audit
 from inspector.mappings.owners import Owner
 from inspector.mappings.rights import parse
+from inspector.radix.bits import RPDB_MASK
 from inspector.report.columns import unpack
 from inspector.report.page import parts_of
 from inspector.reporting import contents, write
 from tests import fakes
-from tests.fakes import FakeControl, bare_target, broken_target, guest, linux_target
+from tests.fakes import FakeControl, bare_target, broken_target, guest, guest_to_host, kvm_host_target, linux_target
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 Decoded = tuple[dict[str, Any], dict[str, NDArray[Any]]]
@@ -160,3 +161,18 @@ def test_a_page_that_is_there_is_not_touched(tmp_path: Path) -> None:
     write(str(path), what, force=True)
     assert parts_of(path.read_bytes())[0]["notes"][-1] == "No audit was made."
     assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_a_guest_of_a_hypervisor_is_told_by_the_hosts_real_addresses() -> None:
+    with guest(kvm_host_target()) as host:
+        lpid, pid = 1, 5
+        spaces = host.spaces(lpid=lpid)
+        owned = contents(host, spaces)
+        ends = owned.columns["owner_start"], owned.columns["owner_kind"]
+        tables = {start for start, kind in zip(*(each.tolist() for each in ends), strict=True) if kind == Owner.TABLE}
+        root = next(each for each in owned.facts["processes"] if each["pid"] == pid)
+        assert root["lpid"] == lpid
+        assert int(root["root"], 16) == guest_to_host(spaces.roots[1].descriptor & RPDB_MASK)
+        assert tables, "its tables are among the host's pages"
+        assert all(0x4000_0000 <= start < 0x4000_0000 + (16 << 20) for start in tables)
+        assert any("The host has nothing behind" in each for each in owned.facts["notes"])

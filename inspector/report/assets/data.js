@@ -31,7 +31,7 @@ function withDerived(facts, column) {
   const rows = column.offset.length;
   const bases = facts.processes.map((each) => Number(BigInt(each.base)));
   const pids = facts.processes.map((each) => each.pid);
-  const names = facts.processes.map(({ pid, lpid }) => (pid === null ? `LPID ${lpid}` : `PID ${pid}`));
+  const names = facts.processes.map(({ pid, lpid }) => (pid === null ? `LPID ${lpid}` : lpid ? `PID ${pid} of ${lpid}` : `PID ${pid}`));
   const data = {
     facts, rows, bases, pids, names,
     root: column.root, offset: column.offset, ra: column.ra, count: column.count,

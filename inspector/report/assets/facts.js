@@ -60,7 +60,7 @@ function showFindings(root, app) {
     .map(([severity, count]) => `${severity}: ${count.toLocaleString("en")}`).join(", ");
   const lines = (upto) => sorted.slice(0, upto).map(([, , each]) => rowOfCells([
     element("span", { class: `severity ${SEVERITIES.includes(each.severity) ? each.severity : "info"}`, textContent: each.severity }),
-    each.rule, said(each), each.pid === null ? "" : String(each.pid),
+    each.rule, said(each), each.pid !== null ? String(each.pid) : each.lpid ? `LPID ${each.lpid}` : "",
     toEa(app, each.pid ?? 0, each.ea), toRa(app, each.ra), toRa(app, each.entry_address),
   ]));
   const heads = ["severity", "rule", "what", "PID", "EA", "real address", "entry at"];
