@@ -161,6 +161,16 @@ def test_partition_scoped_leaves_are_those_that_kvm_listed(host: Guest, said: Sa
     assert set(columns.pid.tolist()) == {NO_PID}
 
 
+def test_the_listing_of_debugfs_is_told_to_the_letter(host: Guest, said: Said) -> None:
+    listing = shown(f"maps --lpid {said.lpid} --partition --format debugfs", host)
+    assert listing.splitlines() == [f"pgdir: {KERNEL | said.root:x}", *said.radix]
+
+
+def test_the_partitions_are_those_that_were_made(host: Guest) -> None:
+    radix = [each["lpid"] for each in told("lpids", host) if "lpid" in each]
+    assert radix == [0, *LPIDS]
+
+
 def test_every_page_of_a_slot_is_where_the_kernels_pagemap_had_it(host: Guest, said: Said) -> None:
     """Or nowhere: the host maps a page when the guest first touches it."""
     holes = pages = 0
