@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from inspector.commands import behind
 from inspector.commands.behind import Listing
-from inspector.commands.listing import AddressSpace, RangeBlock, put_together, range_blocks
+from inspector.commands.listing import CUT, AddressSpace, RangeBlock, put_together, range_blocks
 from inspector.commands.notes import Aside, Note, limited
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
 from inspector.commands.scope import (
     Beside,
+    Unfinished,
     beside,
     count,
     looked_at,
@@ -98,10 +99,13 @@ def _maps(session: Session, arguments: Namespace) -> Iterator[Answer]:
         return
     findings, partial = spaces.sweep.findings, spaces.interrupted
     if arguments.holes:
-        lacking = spaces.holes
+        lacking = spaces.gathered_holes
         if lacking is None:
             raise UsageError("--holes are told of a KVM guest, and LPID 0 is the host itself; 'lpids' lists the guests")
-        mapped: Ranges | Columns = lacking
+        if lacking.cut:
+            yield Unfinished(CUT)
+        partial |= lacking.cut
+        mapped: Ranges | Columns = lacking.ranges
     elif arguments.leaves:
         if spaces.too_large:
             yield Note(LEAVES_CUT)

@@ -303,3 +303,10 @@ def test_a_recorded_host_s_partitions() -> None:
     for each in ORACLE["guests"]:
         if each["lpid"] in pids:
             assert {pid for pid, *_ in each["leaves"]} <= set(pids[each["lpid"]])
+
+
+def test_more_holes_than_can_be_kept_are_not_taken_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspector.spaces._most_ranges", lambda: 1)
+    results = ask(f"maps --lpid {LPID} --holes", kvm_host_target())
+    assert not all(each.ok for each in results)
+    assert any("unfinished" in each for each in told(f"maps --lpid {LPID} --holes", kvm_host_target()))
