@@ -102,7 +102,7 @@ def both(tmp_path: Path) -> Iterator[tuple[Guest, Guest]]:
 @pytest.mark.parametrize(
     "words",
     [
-        *(f"tables --lpid {LPID} --list", f"audit --lpid {LPID} --severity info"),
+        *("lpids", f"pids --lpid {LPID}", f"tables --lpid {LPID} --list", f"audit --lpid {LPID} --severity info"),
         *(f"maps --lpid {LPID} --all --leaves", f"maps --lpid {LPID} --pid {GUEST_PID}", f"dirty --lpid {LPID}"),
         *(f"maps --lpid {LPID} --partition --leaves", f"tables --lpid {LPID} --partition --list"),
     ],
