@@ -65,8 +65,21 @@ class Partition:
         """Guest real address and size in bytes of its process table."""
         return self.tree.second & PRTB_MASK, table_bytes(self.tree.second & PRTS_MASK)
 
+    @property
+    def registered(self) -> bool:
+        """Whether it has told its hypervisor of a process table. KVM makes a guest with none, which is an address and a
+        size of 0: exception vectors are there, and no table (Linux 6.1, ``kvmppc_setup_partition_table``)."""
+        return bool(self.tree.second & (PRTB_MASK | PRTS_MASK))
+
+    @property
+    def unregistered(self) -> str:
+        """The sentence for one that has not."""
+        return f"LPID {self.lpid} has registered no process table yet, so that its addresses are all guest real"
+
     def processes(self, missed: Missed | None = None) -> Iterator[Process]:
         """Every live entry of its process table, by PID; what cannot be read is told to ``missed``."""
+        if not self.registered:
+            return
         yield from processes.scan(self.memory, *self.process_table, missed, self.guest.progress)
 
 

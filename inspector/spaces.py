@@ -258,6 +258,9 @@ def asked(
     there: list[Tree] = []
     absent: list[Absent] = []
     for pid in dict.fromkeys(pids):
+        if within is not None and not within.registered:
+            absent.append(Absent(lpid, pid, "no-process", within.unregistered))
+            continue
         try:
             process = process_of(guest, pid, within)
         except MemoryReadError as error:

@@ -94,11 +94,14 @@ def _audit(session: Session, arguments: Namespace) -> Iterator[Answer]:
     if spaces is None:
         return
     guest = session.at
+    lpid = lpid_of(session, arguments)
+    if lpid and not spaces.trees and not spaces.missed.length:
+        yield from map(not_there, spaces.absent)
+        return  # it has no table to judge, and that was said
     held = judging(rules, spaces.roots)
     if not of_selection(held, selection):
         what = "partition-scoped trees are" if arguments.partition else "these trees are"
         raise UsageError(f"{what} held to none of these rules; name others with --rule, 'audit --rules' lists them")
-    lpid = lpid_of(session, arguments)
     if lpid and not arguments.partition:
         yield Note(f"real addresses here are guest real, those of LPID {lpid}: it is its own tables that are judged")
     if SHARED in held and arguments.lpid is not None:

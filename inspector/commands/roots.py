@@ -176,6 +176,8 @@ def _pids(session: Session, arguments: Namespace) -> Iterator[ProcessTable | Liv
         return
     lpid = lpid_of(session, arguments)
     within = guest.partition(lpid) if lpid else None
+    if within is not None and not within.registered:
+        yield Note(within.unregistered)
     address, size = guest.process_table() if within is None else within.process_table
     yield ProcessTable(address, size // ENTRY_BYTES, lpid)
     current = current_pids(guest, lpid)

@@ -125,6 +125,8 @@ def looked_at(
         elif not current:
             yield Note("the vCPU runs no known process of this table, so only the kernel's maps are told; see 'pids'")
         pids += [pid for pid in current if pid != KERNEL_PID]
+    if lpid and pids is None and not guest.partition(lpid).registered:
+        yield Note(f"{guest.partition(lpid).unregistered}; --partition tells what is behind those")
     more = guests and pids is None and not lpid
     spaces = guest.spaces(pids, lpid=lpid, composed=composed, guests=more, keep_partial=True)
     if spaces.interrupted:

@@ -211,6 +211,17 @@ def test_a_report_names_whose_it_is(words: str, tmp_path: Path) -> None:
     assert f'"lpid": {LPID}' in page or f'"lpid":{LPID}' in page
 
 
+@pytest.mark.parametrize("command", ["maps --all", "audit", "tables", "dirty", "pids", "rmap 0x1000", "maps --pid 5"])
+def test_a_guest_that_has_set_up_no_process_table_has_no_process(command: str) -> None:
+    """KVM makes one with a table of 4K at 0, where its code is."""
+    target, _ = with_another()
+    target.source.put_word(PARTITION_TABLE_AT + 16 * OTHER + 8, 1 << 63)
+    target.source.put(GUEST_PAGES[0][0] + 0x100, bytes.fromhex("7d5b02a67d5b03a6") * 8)
+    results = ask(f"{command} --lpid {OTHER}", target)
+    assert "has registered no process table yet" in " ".join(lines(results))
+    assert not [each for each in objects(results) if each.get("lpid") == OTHER and each.get("root")]
+
+
 # -- a guest whose hypervisor is out of sight --------------------------------------------------------------------------
 
 
