@@ -195,6 +195,8 @@ class Spaces:
                 streamed=True,
             )
             self.progress(READING, 1, 1)
+        elif composed and "_leaves" in vars(self) and self._leaves.cut is None:  # they were led on already
+            found = gather([self.columns], self.roots, tables, most=_most_ranges(), keep_partial=keep_partial)
         else:
             pieces = self._pieces(self._told(self.sweep))
             most = _most_ranges() if composed else None

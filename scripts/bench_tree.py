@@ -86,8 +86,8 @@ class Synthetic:
 class _Room:
     """Hands out tables in shuffled pages of 64 KiB, each full of tables of one size."""
 
-    def __init__(self, rng: np.random.Generator, pages: int) -> None:
-        self.order = rng.permutation(pages).astype(np.uint64)
+    def __init__(self, rng: np.random.Generator, pages: int, first: int = 0) -> None:
+        self.order = rng.permutation(pages).astype(np.uint64) + np.uint64(first)
         self.used = 0
 
     def take(self, count: int, bits: int) -> U64:
@@ -100,8 +100,11 @@ class _Room:
         return tables
 
 
-def synthetic(path: str, leaves: int, *, spread: int = 1, seed: int = 1, core: bool = False) -> Synthetic:
-    """A tree with about this many leaves. Only every ``spread``-th last-level table of the address space is there.
+def synthetic(
+    path: str, leaves: int, *, spread: int = 1, seed: int = 1, core: bool = False, targets: int = 1 << 34
+) -> Synthetic:
+    """A tree with about this many leaves. Only every ``spread``-th last-level table of the address space is there, and
+    leaves lead to so many pages of 64 KiB (``targets``) from address 0 on.
 
     The file at ``path`` is RAM from address 0 on, or with ``core`` a core of it."""
     lead = LEAD if core else 0
@@ -121,7 +124,7 @@ def synthetic(path: str, leaves: int, *, spread: int = 1, seed: int = 1, core: b
     made = 0
     for bits, count in counts.items():
         at = room.take(count, bits)
-        values = rng.integers(0, 1 << 34, (count, 1 << bits), dtype=np.uint64) << np.uint64(16)
+        values = rng.integers(0, targets, (count, 1 << bits), dtype=np.uint64) << np.uint64(16)
         values |= np.uint64(LEAF)
         values[rng.random(values.shape) < 1 / 16] = 0
         made += int(np.count_nonzero(values))
@@ -143,6 +146,39 @@ def synthetic(path: str, leaves: int, *, spread: int = 1, seed: int = 1, core: b
             file.write(_headers(pages * PAGE, root))
     memory = PhysicalMemory(MappedFile(path, lead), RamMap([Range(0, pages * PAGE)]))
     return Synthetic(memory, root, tables, made)
+
+
+def hosted(path: str, guest: Synthetic, pages: int, *, seed: int = 2) -> Synthetic:
+    """The partition-scoped tree of a host that has ``pages`` of 64 KiB behind a guest, in random order. The file is the
+    host's RAM: what ``guest`` has in its first pages, tables and all, lies there in theirs. The file is sparse."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(pages).astype(np.uint64)
+    lasts = -(-pages // 32)
+    need = 4 * (lasts // 256 + lasts // 512 // 16 + 8)
+    with open(path, "wb") as file:
+        file.truncate((pages + need) * PAGE)
+    words = np.memmap(path, np.uint64, "r+")
+    inside = np.frombuffer(guest.memory.windows[0][1], np.uint64).reshape(-1, PAGE // 8)
+    if len(inside) > pages:
+        raise ValueError(f"the guest's tables need {len(inside)} pages, more than the {pages} of its memory")
+    words.reshape(-1, PAGE // 8)[order[: len(inside)].astype(np.int64)] = inside
+    room = _Room(rng, need, pages)
+    at = room.take(lasts, 5)
+    values = np.zeros(lasts * 32, np.uint64)
+    values[:pages] = order * np.uint64(PAGE) | np.uint64(LEAF)
+    words[_entries_of(at, 5)] = values.reshape(-1, 32).byteswap()
+    tables: list[tuple[int, U64]] = [(5, at)]
+    level = np.uint64(DIRECTORY) | at | np.uint64(5)
+    for _ in range(2):
+        level = _directories(words, room, level, tables, 9)
+    top = np.zeros(1 << 13, np.uint64)
+    top[: len(level)] = level
+    root = int(room.take(1, 13)[0])
+    words[root // 8 : root // 8 + (1 << 13)] = top.byteswap()
+    tables.append((13, np.array([root], np.uint64)))
+    words.flush()
+    memory = PhysicalMemory(MappedFile(path), RamMap([Range(0, (pages + need) * PAGE)]))
+    return Synthetic(memory, root, tables, pages)
 
 
 def _headers(size: int, root: int) -> bytes:

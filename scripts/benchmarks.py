@@ -20,6 +20,7 @@ from functools import partial
 import inspector
 from inspector.guest import Guest
 from inspector.memory.physical import MemorySource
+from inspector.radix.address import Context
 from inspector.radix.walk import translate
 from scripts.figures import Figure, median_time
 from scripts.guests import Machine
@@ -53,23 +54,23 @@ class Spy:
 def bridge(machine: Machine) -> Iterator[Figure]:
     """The bridge against a bare socket to the same stub, turn by turn."""
     small: list[tuple[float, float]] = []
-    cold: list[tuple[float, float]] = []
+    walks: list[tuple[float, float]] = []
     bulk: list[tuple[float, float]] = []
     with inspector.open_target(machine.target, source="gdb") as guest:
         counted = _thousand(guest)
     for _ in range(ROUNDS):
         with inspector.open_target(machine.target, source="gdb") as guest:
             one, mib = _reads(guest.target.source.read)
-            ours, reads = _cold(guest)
+            ours, reads = cold(guest, guest.context(), KERNEL)
         with StubSocket(machine.gdb_address) as stub:
             floor, floor_mib = _reads(stub.read)
-            same = median_time(partial(_repeat, stub, reads), 100)
+            same = median_time(partial(repeat, stub, reads), 100)
         small.append((one, floor))
-        cold.append((ours, same))
+        walks.append((ours, same))
         bulk.append((1 / mib, 1 / floor_mib))
-    yield Figure("small-read", "one 8-byte read over the bridge", *_middle(small, 1e6), "us", 3)
-    yield Figure("cold-xlate", f"a cold xlate ({len(reads)} reads)", *_middle(cold, 1e6), "us", 3)
-    yield Figure("bulk-read", "a 1 MiB read", *_middle(bulk, 1), "MiB/s", 0.3, least=True)
+    yield Figure("small-read", "one 8-byte read over the bridge", *middle(small, 1e6), "us", 3)
+    yield Figure("cold-xlate", f"a cold xlate ({len(reads)} reads)", *middle(walks, 1e6), "us", 3)
+    yield Figure("bulk-read", "a 1 MiB read", *middle(bulk, 1), "MiB/s", 0.3, least=True)
     yield Figure(
         "thousand",
         "fetches for 1,000 addresses, to distinct table parts",
@@ -82,7 +83,7 @@ def bridge(machine: Machine) -> Iterator[Figure]:
     )
 
 
-def _middle(pairs: Sequence[tuple[float, float]], scale: float) -> tuple[float, float]:
+def middle(pairs: Sequence[tuple[float, float]], scale: float) -> tuple[float, float]:
     """The pair whose ratio is the median of all pairs'."""
     ours, floor = sorted(pairs, key=lambda pair: pair[0] / pair[1])[len(pairs) // 2]
     return ours * scale, floor * scale
@@ -93,20 +94,21 @@ def _reads(read: Callable[[int, int], bytes]) -> tuple[float, float]:
     return median_time(lambda: read(0x274_0000, 8), 300), median_time(lambda: read(0, 1 << 20), 5)
 
 
-def _repeat(stub: StubSocket, reads: Sequence[tuple[int, int]]) -> None:
+def repeat(stub: StubSocket, reads: Sequence[tuple[int, int]]) -> None:
+    """Make these reads, one after the other."""
     for address, length in reads:
         stub.read(address, length)
 
 
-def _cold(guest: Guest) -> tuple[float, list[tuple[int, int]]]:
+def cold(guest: Guest, context: Context, ea: int) -> tuple[float, list[tuple[int, int]]]:
     """Median seconds of a walk with nothing kept, its registers being known, and the reads that it made."""
-    context = guest.context()
     spy = guest.memory.source = Spy(guest.target.source)
 
     def once() -> None:
         guest.target.clock.tick()
         spy.asked.clear()
-        translate(guest.memory.read_u64, context, KERNEL)
+        if not translate(guest.memory.read_u64, context, ea).ok:
+            raise AssertionError(f"{ea:#x} leads nowhere")
 
     took = median_time(once, 100)
     return took, list(spy.asked)
@@ -174,6 +176,13 @@ def sweep() -> Iterator[Figure]:
     yield from figures()
 
 
+def stages() -> Iterator[Figure]:
+    """Both stages; see bench_stages.py."""
+    from scripts.bench_stages import figures
+
+    yield from figures()
+
+
 def spaces() -> Iterator[Figure]:
     """Every process of a live guest; see bench_spaces.py."""
     from scripts.bench_spaces import figures
@@ -186,6 +195,7 @@ GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {
     "bridge": live,
     "sources": sources,
     "spaces": spaces,
+    "stages": stages,
     "sweep": sweep,
 }
 

@@ -58,6 +58,17 @@ class Behind:
         return (~np.uint64(ENCODED) | allowed(flags)) & ~np.where(guarded, np.uint64(PTE_EXEC), np.uint64(0))
 
     @cached_property
+    def together(self) -> U64:
+        """For each range, and one that begins beyond all addresses, a row of what leads on from it: where it begins,
+        what is added to get to the host real address (wrapping round), and ``mask``. A row is in one line of the
+        cache."""
+        rows = np.zeros((len(self.ranges) + 1, 4), np.uint64)
+        rows[:-1, 0], rows[-1, 0] = self.begin, ~np.uint64(0)
+        np.subtract(self.ranges.ra, self.begin, out=rows[:-1, 1])
+        rows[:-1, 2] = self.mask
+        return rows
+
+    @cached_property
     def _direct(self) -> NDArray[np.int32] | None:
         """For each page of guest real space the first range that ends beyond it; None where that would be too much."""
         if not len(self.ranges):
@@ -65,8 +76,11 @@ class Behind:
         places = int(self.end[-1]) >> self.page
         if places > max(DENSE * len(self.ranges), FEW_PLACES):
             return None
+        ends = (self.end >> np.uint64(self.page)).view(np.int64)
+        if bool((np.diff(ends) == 1).all()) and ends[0] == 1:  # each page is a range of its own
+            return np.arange(places + 1, dtype=np.int32)
         marks = np.zeros(places + 1, np.int32)
-        np.add.at(marks, (self.end >> np.uint64(self.page)).astype(np.intp), 1)
+        marks[ends] = 1  # no two ranges end at one address
         return np.cumsum(marks, dtype=np.int32)
 
     def first(self, addresses: U64) -> Rows:

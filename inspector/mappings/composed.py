@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.mappings.behind import ENCODED, WITHIN, Behind, allowed
+from inspector.mappings.behind import WITHIN, Behind, allowed
 from inspector.mappings.ranges import Ranges, join_all
 from inspector.radix.bits import PTE_RPN
-from inspector.radix.columns import U8, U64, Columns, Rows, joined
+from inspector.radix.columns import U64, Columns, Rows, joined
 
 SMALLEST = 12
 """log2 of the smallest page there is, in which holes are told: one need not be a whole number of the guest's pages."""
@@ -87,13 +87,14 @@ def stretches(leaves: Columns, behind: Behind) -> Iterator[Ranges]:
         yield join_all(found)
 
 
-def _stretches(leaves: Columns, behind: Behind) -> Iterator[tuple[Rows, Ranges]]:
+def _stretches(leaves: Columns, behind: Behind) -> Iterator[tuple[Rows | slice, Ranges]]:
     """The same as they are, with the row of each one's leaf."""
+    if len(leaves) and int(leaves.shift.max()) <= behind.page:
+        for first in range(0, len(leaves), AT_A_TIME):
+            yield _one_each(leaves, behind, first)
+        return
     meeting = _Meeting.of(leaves, behind)
-    # Stray bits of the guest's page number have no place beside the host's.
-    flags = leaves.flags & ~np.uint64(ENCODED | PTE_RPN) | allowed(leaves.flags)
-    ra, shifts = leaves.ra, leaves.shift
-    root = leaves.root
+    flags, ra, shifts, root = _flags(leaves.entry), leaves.ra, leaves.shift, leaves.root
     for row, number in meeting.pairs():
         host = meeting.first[row] + number
         low, begins = meeting.low[row], behind.begin[host]
@@ -116,17 +117,53 @@ def _stretches(leaves: Columns, behind: Behind) -> Iterator[tuple[Rows, Ranges]]
         )
 
 
+def _one_each(leaves: Columns, behind: Behind, first: int) -> tuple[Rows | slice, Ranges]:
+    """The same of AT_A_TIME leaves from ``first`` on where none is larger than the host's smallest page, so that each
+    has one range behind it or none."""
+    row: Rows | slice = slice(first, min(first + AT_A_TIME, len(leaves)))
+    part = leaves.take(row)
+    gra = part.ra
+    low = gra & np.uint64(WITHIN)
+    host = behind.together.take(behind.first(low), axis=0)
+    there = host[:, 0] <= low
+    if not there.all():
+        some = np.flatnonzero(there)
+        row, part, gra, low, host = some + first, part.take(some), gra[some], low[some], host[some]
+    flags = _flags(part.entry)
+    flags &= host[:, 2]
+    low += host[:, 1]
+    count = np.ones(len(part), np.uint64)
+    return row, Ranges(leaves.roots, part.root, part.offset, low, part.shift, flags, count, gra)
+
+
+def _flags(entry: U64) -> U64:
+    """The flags of guests' leaves, as a new array: their page number out (stray bits of it have no place beside the
+    host's), and what may be written may be read."""
+    flags = entry & ~np.uint64(PTE_RPN)
+    flags |= allowed(flags)
+    return flags
+
+
 def pages(leaves: Columns, behind: Behind) -> Iterator[Columns]:
     """The same with a row for each page of the smaller size, piece by piece."""
     for _, piece in _composed(leaves, behind):
         yield piece
 
 
-def _composed(leaves: Columns, behind: Behind) -> Iterator[tuple[Rows, Columns]]:
+def _composed(leaves: Columns, behind: Behind) -> Iterator[tuple[Rows | slice, Columns]]:
     """The same, with the row of each one's leaf."""
     for row, found in _stretches(leaves, behind):
+        if bool((found.count == 1).all()):
+            yield row, _page_rows(leaves, row, found, found.offset, found.ra, found.gra)
+            continue
+        assert not isinstance(row, slice)
+        assert found.gra is not None
         for number, page in _pages(found.count):
-            yield row[number], _page_rows(leaves, row, found, number, page)
+            some = found.take(number)
+            assert some.gra is not None
+            ahead = page << some.shift.astype(np.uint64)
+            of = row[number]
+            yield of, _page_rows(leaves, of, some, some.offset + ahead, some.ra + ahead, some.gra + ahead)
 
 
 def compose(leaves: Columns, behind: Behind, most: int | None = None) -> Led:
@@ -137,7 +174,8 @@ def compose(leaves: Columns, behind: Behind, most: int | None = None) -> Led:
     for row, piece in _composed(leaves, behind):
         if most is not None and count + len(piece) > most:
             parts.append(piece.take(slice(0, most - count)))
-            return Led(_end_to_end(leaves, parts), int(row[most - count]))
+            number = most - count
+            return Led(_end_to_end(leaves, parts), row.start + number if isinstance(row, slice) else int(row[number]))
         parts.append(piece)
         count += len(piece)
     return Led(_end_to_end(leaves, parts))
@@ -145,9 +183,6 @@ def compose(leaves: Columns, behind: Behind, most: int | None = None) -> Led:
 
 def _pages(count: U64) -> Iterator[tuple[Rows, U64]]:
     """(which stretch, which of its pages) for each page of stretches of so many, piece by piece."""
-    if bool((count == 1).all()):
-        yield np.arange(len(count)), np.zeros(len(count), np.uint64)
-        return
     ends = np.cumsum(count.astype(np.int64))
     for begin in range(0, int(ends[-1]), AT_A_TIME):
         number = np.arange(begin, min(begin + AT_A_TIME, int(ends[-1])))
@@ -155,20 +190,16 @@ def _pages(count: U64) -> Iterator[tuple[Rows, U64]]:
         yield of, (number - (ends[of] - count[of].astype(np.int64))).astype(np.uint64)
 
 
-def _page_rows(leaves: Columns, row: Rows, found: Ranges, number: Rows, page: U64) -> Columns:
-    """Some pages of stretches as leaves. ``row`` is the leaf that each stretch is of."""
-    assert found.gra is not None
-    shift: U8 = found.shift[number]
-    ahead = page << shift.astype(np.uint64)
-    of = row[number]
+def _page_rows(leaves: Columns, row: Rows | slice, found: Ranges, offset: U64, ra: U64, gra: U64 | None) -> Columns:
+    """Pages of stretches as leaves; ``row`` is the leaf that each is of."""
     return replace(
         leaves,
-        place=leaves.place[of],
-        offset=found.offset[number] + ahead,
-        entry=found.flags[number] | (found.ra[number] + ahead),
-        shift=shift,
-        gra=found.gra[number] + ahead,
-        table_shift=leaves.shift[of],
+        place=leaves.place[row],
+        offset=offset,
+        entry=found.flags | ra,
+        shift=found.shift,
+        gra=gra,
+        table_shift=leaves.shift[row],
     )
 
 
