@@ -56,7 +56,7 @@ class Guest:
         self._memory = PhysicalMemory(target.source, target.ram, target.clock)
         self._roots: tuple[int, Roots] | None = None
         self._spaces: tuple[tuple[object, ...], Spaces] | None = None
-        self._partition: tuple[tuple[int, int], Partition] | None = None
+        self._partition: tuple[tuple[object, ...], Partition] | None = None
         self._check_cpu(cpu)
 
     def __enter__(self) -> Guest:
@@ -281,15 +281,17 @@ class Guest:
         base, size = self.process_table()
         yield from processes.scan(self.memory, base, size, missed, self.progress)
 
-    def partition(self, lpid: int) -> Partition:
-        """The radix partition ``lpid`` of a bare machine: a KVM guest, or (0) the host itself. Kept for as long as the
-        guest stands still. Raises UsageError where there is none, or the hypervisor is out of sight."""
+    def partition(self, lpid: int, nested: tuple[int, int] | None = None) -> Partition:
+        """The radix partition ``lpid`` of a bare machine: a KVM guest, or (0) the host itself; with ``nested`` (PTCR,
+        LPID) that guest's own guest of this LPID, by the partition table that PTCR gives. Kept for as long as the guest
+        stands still. Raises UsageError where there is none, or the hypervisor is out of sight."""
         from inspector import partitions
 
-        key = (self.target.clock.epoch, lpid)
+        key = (self.target.clock.epoch, lpid, nested)
         if self._partition is not None and self._partition[0] == key and not self.memory.changing:
             return self._partition[1]
-        self._partition = (key, partitions.partition(self, lpid))
+        found = partitions.partition(self, lpid)
+        self._partition = (key, partitions.nested(found, *nested) if nested else found)
         return self._partition[1]
 
     def spaces(
@@ -297,6 +299,7 @@ class Guest:
         pids: Collection[int] | None = None,
         *,
         lpid: int = 0,
+        nested: tuple[int, int] | None = None,
         partition: bool = False,
         composed: bool = True,
         guests: bool = False,
@@ -308,12 +311,21 @@ class Guest:
         own trees alone, to what it calls real. ``partition`` is the partition-scoped tree of ``lpid`` instead: what the
         host has behind the guest's real addresses. ``guests`` adds the partition-scoped trees of all KVM guests to a
         bare machine's own processes, or with ``partition`` asks for them alone. What was swept last is kept for as long
-        as the guest stands still.
+        as the guest stands still. ``nested`` is as :meth:`partition` has it.
+
         With ``keep_partial`` Ctrl-C gives what there is so far. Raises UsageError where no process table is known, for
         a PID beyond it, and for an LPID that is no radix partition."""
         from inspector.spaces import spaces_of, swept
 
-        key = (self.target.clock.epoch, None if pids is None else tuple(pids), lpid, partition, composed, guests)
+        key = (
+            self.target.clock.epoch,
+            None if pids is None else tuple(pids),
+            lpid,
+            nested,
+            partition,
+            composed,
+            guests,
+        )
         if self._spaces is not None and self._spaces[0] == key and not self.memory.changing:
             return self._spaces[1]
         self._spaces = None  # so that what was kept makes room first
@@ -323,9 +335,10 @@ class Guest:
             missed = Missed(table=PARTITION_TABLE)
             found = spaces_of(self, of_guests(self, missed), missed, keep_partial=keep_partial)
         elif partition:
-            found = spaces_of(self, (self.partition(lpid).tree,), keep_partial=keep_partial)
+            one = self.partition(lpid, nested)
+            found = spaces_of(self, (one.tree,), within=one.within, composed=composed, keep_partial=keep_partial)
         else:
-            within = self.partition(lpid) if lpid else None
+            within = self.partition(lpid, nested) if lpid else None
             found = swept(self, pids, within=within, composed=composed, guests=guests, keep_partial=keep_partial)
         if not (found.interrupted or found.changing):
             self._spaces = (key, found)

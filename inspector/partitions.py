@@ -29,10 +29,14 @@ OUT_OF_SIGHT = "this guest's hypervisor is out of sight (pseries): it is LPID 0,
 @dataclass
 class Partition:
     """One radix partition of a bare machine, at one moment: ``tree`` is its partition-scoped tree, whose ``second`` is
-    PATE1, the descriptor of its process table (Power ISA 3.0B, book III, 5.7.6.1)."""
+    PATE1, the descriptor of its process table (Power ISA 3.0B, book III, 5.7.6.1).
+
+    A guest's guest (L2) lies ``within`` its hypervisor's partition: its tree leads to what that calls real, and that to
+    the host's memory."""
 
     guest: Guest
     tree: Tree
+    within: Partition | None = None
 
     @property
     def lpid(self) -> int:
@@ -44,7 +48,7 @@ class Partition:
         """Its partition-scoped tree, swept: guest real addresses to the host's. Ctrl-C raises KeyboardInterrupt."""
         from inspector.spaces import spaces_of
 
-        return spaces_of(self.guest, (self.tree,))
+        return spaces_of(self.guest, (self.tree,), within=self.within)
 
     @cached_property
     def behind(self) -> Behind:
@@ -134,3 +138,24 @@ def partition(guest: Guest, lpid: int) -> Partition:
     if not entry.entry & PATE0_HR:
         raise UsageError(f"LPID {lpid} is a hash guest (HR is 0): it has no radix tree; try 'lpids'")
     return Partition(guest, entry)
+
+
+def nested(outer: Partition, ptcr: int, lpid: int) -> Partition:
+    """The partition ``lpid`` of a guest's own partition table (its L2), which that guest registered with its hypervisor
+    as the value ``ptcr``, laid out as PTCR is (Linux 6.1 ``kvmhv_set_ptbl_entry`` and ``kvmhv_set_partition_table``).
+
+    What KVM runs an L2 by is another tree, which it shadows under an LPID of the host's own; this is what the guest
+    itself wrote. Raises UsageError where there is none."""
+    base, size = ptcr & PTCR_PATB, table_bytes(ptcr & PTCR_PATS)
+    who = f"LPID {lpid} of LPID {outer.lpid}'s own partition table"
+    if not 0 <= lpid < size // ENTRY_BYTES:
+        raise UsageError(f"{who} is beyond it: by {ptcr:#x} it has {size // ENTRY_BYTES} entries; give another")
+    address = base + lpid * ENTRY_BYTES
+    try:
+        first, second = outer.memory.read_u64(address), outer.memory.read_u64(address + 8)
+    except MemoryReadError as error:
+        raise UsageError(f"the entry of {who} cannot be read: {error.why}; is {ptcr:#x} what it registered?") from None
+    if not first & PATE0_HR:
+        what = "is a hash guest (HR is 0)" if first or second else "is empty"
+        raise UsageError(f"the entry of {who} {what}; is {ptcr:#x} what it registered?")
+    return Partition(outer.guest, Tree(lpid, None, address, first, second), outer)

@@ -15,6 +15,7 @@ from inspector.commands.scope import (
     Unfinished,
     count,
     looked_at,
+    nested_of,
     not_there,
     scope_arguments,
     selection_arguments,
@@ -28,6 +29,7 @@ from inspector.radix.bits import PTCR_PATB, PTCR_PATS, REAL_MODE_MASK, table_byt
 
 if TYPE_CHECKING:
     from inspector.mappings.audit.subject import Surroundings
+    from inspector.partitions import Partition
     from inspector.spaces import Spaces
 
 NEVER = "never"
@@ -74,7 +76,7 @@ Answer = Found | Audited | Listed | Beside
 
 
 def _audit(session: Session, arguments: Namespace) -> Iterator[Answer]:
-    from inspector.mappings.audit.judging import judging
+    from inspector.mappings.audit.judging import NOT_OF_GUESTS, judging
     from inspector.mappings.audit.run import audit, of_selection
 
     asked, without = _names(arguments.rule), _names(arguments.no_rule)
@@ -99,6 +101,8 @@ def _audit(session: Session, arguments: Namespace) -> Iterator[Answer]:
         yield from map(not_there, spaces.absent)
         return  # it has no table to judge, and that was said
     held = judging(rules, spaces.roots)
+    if nested_of(session, arguments):
+        held = tuple(rule for rule in held if rule not in NOT_OF_GUESTS)
     if not of_selection(held, selection):
         what = "partition-scoped trees are" if arguments.partition else "these trees are"
         raise UsageError(f"{what} held to none of these rules; name others with --rule, 'audit --rules' lists them")
@@ -110,8 +114,8 @@ def _audit(session: Session, arguments: Namespace) -> Iterator[Answer]:
     def progress(done: int, total: int) -> None:
         guest.progress("auditing the leaves", done, total)
 
-    around = surroundings(guest, 0 if arguments.partition else lpid)
-    report = audit(spaces, rules, around=around, selection=selection, limit=limit, progress=progress)
+    around = surroundings(guest, tables_within(session, arguments))
+    report = audit(spaces, held, around=around, selection=selection, limit=limit, progress=progress)
     yield from (Found(finding) for finding in report)
     yield from map(not_there, spaces.absent)
     if len(report.rules) < len(held):
@@ -144,13 +148,21 @@ def _names(texts: Sequence[str] | None) -> list[str]:
     return [name for text in texts or () for name in text.split(",")]
 
 
-def surroundings(guest: Guest, lpid: int = 0) -> Surroundings:
-    """What an audit should know of ``guest`` besides its address spaces; of the KVM guest ``lpid`` there is nothing but
-    the memory that its own tables lie in."""
+def tables_within(session: Session, arguments: Namespace) -> Partition | None:
+    """The KVM guest whose memory the tables lie in that are asked about; None where it is the host's."""
+    lpid, nested = lpid_of(session, arguments), nested_of(session, arguments)
+    if arguments.partition:
+        return session.at.partition(lpid) if nested else None
+    return session.at.partition(lpid, nested) if lpid else None
+
+
+def surroundings(guest: Guest, within: Partition | None = None) -> Surroundings:
+    """What an audit should know of ``guest`` besides its address spaces; of tables ``within`` a KVM guest there is
+    nothing but the memory that they lie in."""
     from inspector.mappings.audit.subject import Surroundings
 
-    if lpid:
-        return Surroundings(read_runs=guest.partition(lpid).memory.read_runs)
+    if within is not None:
+        return Surroundings(read_runs=within.memory.read_runs)
     ptcr, memory = guest.roots.ptcr, guest.memory
     table = (ptcr & PTCR_PATB, table_bytes(ptcr & PTCR_PATS)) if ptcr else None
     return Surroundings(_kernel_text(guest), table, memory.read_runs, memory.windows)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from inspector.commands.notes import Note
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
-from inspector.commands.roots import lpid_of
 from inspector.commands.scope import Beside, beside, count, looked_at, scope_arguments
 from inspector.errors import UsageError
 from inspector.guest import Guest
@@ -18,6 +17,7 @@ from inspector.spaces import Spaces
 
 if TYPE_CHECKING:
     from inspector.mappings.audit.finding import Report
+    from inspector.partitions import Partition
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Reported(Answered):
 
 
 def _report(session: Session, arguments: Namespace) -> Iterator[Reported | Beside]:
+    from inspector.commands.audit import tables_within
     from inspector.snapshot.output import refuse_existing
 
     guest = session.at
@@ -41,8 +42,8 @@ def _report(session: Session, arguments: Namespace) -> Iterator[Reported | Besid
     if spaces is None:
         return
     most = MOST_RANGES if limit is None else limit
-    lpid = 0 if arguments.partition else lpid_of(session, arguments)
-    what = contents(guest, spaces, _audited(guest, spaces, lpid), most=most)
+    within = tables_within(session, arguments)
+    what = contents(guest, spaces, _audited(guest, spaces, within), most=most)
     written = write(arguments.file, what, force=arguments.force)
     yield Reported(written, spaces.changing)
     if written.left_out:
@@ -50,7 +51,7 @@ def _report(session: Session, arguments: Namespace) -> Iterator[Reported | Besid
     yield from beside(spaces)
 
 
-def _audited(guest: Guest, spaces: Spaces, lpid: int) -> Report:
+def _audited(guest: Guest, spaces: Spaces, within: Partition | None) -> Report:
     """What the rules that are on by default find; a KVM guest's own trees are judged by its own addresses."""
     from dataclasses import replace
 
@@ -60,8 +61,8 @@ def _audited(guest: Guest, spaces: Spaces, lpid: int) -> Report:
     def progress(done: int, total: int) -> None:
         guest.progress("auditing the leaves", done, total)
 
-    own = replace(spaces, behind=None, ram=guest.partition(lpid).memory.ram) if lpid else spaces
-    return audit(own, around=surroundings(guest, lpid), limit=FINDINGS_TOLD, progress=progress)
+    own = replace(spaces, behind=None, ram=within.memory.ram) if within is not None else spaces
+    return audit(own, around=surroundings(guest, within), limit=FINDINGS_TOLD, progress=progress)
 
 
 def _arguments(parser: Parser) -> None:

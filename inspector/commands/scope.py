@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from inspector.mappings.select import Selection, Span
     from inspector.radix.columns import Findings, SweepOddity
 
-EVERY_PROCESS = Namespace(pid=None, all=True, lpid=None, partition=False)
+EVERY_PROCESS = Namespace(pid=None, all=True, lpid=None, nested=None, partition=False)
 """What :func:`looked_at` is asked by a command that has no such words."""
 Which = Literal["current", "all"]
 """What is looked at where nothing is said: the kernel and the process that the vCPU runs, or every process."""
@@ -82,6 +82,7 @@ def scope_arguments(parser: Parser, which: Which = "all") -> None:
         "--partition", action="store_true", help="what the host has behind the KVM guest of --lpid, or behind all"
     )
     parser.add_argument("--lpid", metavar="N", help="of the KVM guest with this LPID, led on to the host's memory")
+    parser.add_argument("--nested", metavar="PTCR:N", help="of its own guest N, by the partition table that it told of")
 
 
 def looked_at(
@@ -104,11 +105,16 @@ def looked_at(
         yield RootsFound(guest.roots, ())
         return None
     lpid = lpid_of(session, arguments)
+    nested = nested_of(session, arguments)
+    if nested:
+        yield Note(f"LPID {nested[1]} here is the guest of LPID {lpid}, by the partition table that this has written")
     if arguments.partition:
         every = arguments.lpid is None
         if every:
             partition_table(guest)  # refused where the hypervisor is out of sight
-        spaces = guest.spaces(lpid=lpid, partition=True, guests=every, keep_partial=True)
+        spaces = guest.spaces(
+            lpid=lpid, nested=nested, partition=True, composed=composed, guests=every, keep_partial=True
+        )
         if every and not spaces.trees:
             yield Note("the partition table has no KVM guest of radix trees; 'lpids' lists what it has")
         if spaces.interrupted:
@@ -125,13 +131,26 @@ def looked_at(
         elif not current:
             yield Note("the vCPU runs no known process of this table, so only the kernel's maps are told; see 'pids'")
         pids += [pid for pid in current if pid != KERNEL_PID]
-    if lpid and pids is None and not guest.partition(lpid).registered:
-        yield Note(f"{guest.partition(lpid).unregistered}; --partition tells what is behind those")
+    if lpid and pids is None and not guest.partition(lpid, nested).registered:
+        yield Note(f"{guest.partition(lpid, nested).unregistered}; --partition tells what is behind those")
     more = guests and pids is None and not lpid
-    spaces = guest.spaces(pids, lpid=lpid, composed=composed, guests=more, keep_partial=True)
+    spaces = guest.spaces(pids, lpid=lpid, nested=nested, composed=composed, guests=more, keep_partial=True)
     if spaces.interrupted:
         yield Unfinished()
     return spaces
+
+
+def nested_of(session: Session, arguments: Namespace) -> tuple[int, int] | None:
+    """(PTCR, LPID) of the guest's guest that ``--nested`` asks for, None where it does not. Raises UsageError."""
+    text: str | None = arguments.nested
+    if text is None:
+        return None
+    if not lpid_of(session, arguments):
+        raise UsageError("--nested is of a KVM guest's own guests; say whose with --lpid N, 'lpids' lists them")
+    ptcr, colon, number = text.rpartition(":")
+    if not colon or not ptcr.strip() or not number.strip():
+        raise UsageError(f"--nested takes the value that the guest registered and an LPID in it, not {text!r}: PTCR:N")
+    return session.value(ptcr), session.value(number)
 
 
 def pids_of(session: Session, texts: Sequence[str] | None) -> list[int]:
