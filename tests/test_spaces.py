@@ -10,12 +10,15 @@ import inspector
 from inspector import spaces as spaces_module
 from inspector.errors import TargetLost, UsageError
 from inspector.guest import Guest
+from inspector.mappings import composed as composed_module
 from inspector.mappings.ranges import coalesce
-from inspector.radix.columns import Limits
+from inspector.radix.columns import Findings, Limits
 from inspector.roots import Progress
 from inspector.spaces import READING, Spaces, affordable, streamable
 from tests.fakes import (
     BROKEN_PID,
+    GUEST_LOST_EA,
+    LPID,
     PID,
     PROCESS_TABLE_AT,
     TABLES_AT,
@@ -25,6 +28,7 @@ from tests.fakes import (
     SparseMemory,
     broken_target,
     guest,
+    kvm_host_target,
     linux_target,
 )
 from tests.mappings.test_ranges import rows
@@ -211,6 +215,66 @@ def test_ctrl_c_in_the_second_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (some.interrupted, some.streamed) == (True, True)
     target.source.read = linux_target().source.read  # type: ignore[method-assign]
     assert rows(found.ranges) == rows(guest().spaces().ranges), "what was cut short is not kept"
+
+
+# -- both stages -------------------------------------------------------------------------------------------------------
+
+
+def composed() -> Spaces:
+    """The processes of a KVM guest, led on to the host's memory."""
+    return guest(kvm_host_target()).spaces(lpid=LPID)
+
+
+def test_ranges_are_the_same_before_the_leaves_are_made_and_after() -> None:
+    before, after = composed(), composed()
+    whole = after.columns
+    assert not after.too_large
+    assert whole.gra is not None
+    assert len(whole) > len(after.sweep.columns()), "leaves over smaller pages of the host"
+    assert rows(before.ranges) == rows(after.ranges) == rows(coalesce(whole))
+    holes = before.holes
+    assert holes is not None
+    assert GUEST_LOST_EA in holes.offset.tolist()
+
+
+def test_more_pages_of_both_stages_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = composed()
+    leaves, ranges = whole.columns, rows(whole.ranges)
+    monkeypatch.setattr(spaces_module, "_most_pages", lambda: 5)
+    found = composed()
+    assert len(found.columns) == 5
+    assert found.too_large
+    (odd,) = [each for each in found.sweep.oddities if each.cause == "too-large"]
+    assert odd.offset == int(whole.sweep.columns().in_order().offset[0]), "whose pages are left out"
+    assert found.columns.offset.tolist() == leaves.offset[:5].tolist()
+    # The ranges are whole, and nothing else is said of them.
+    gathered = found.gathered()
+    assert rows(gathered.ranges) == ranges
+    assert (gathered.cut, gathered.findings.counts["too-large"]) == (False, 0)
+    streamed = found.streamed(Findings(9))
+    assert streamed is not None
+    assert sum(len(piece) for piece in streamed) == len(leaves)
+
+
+def test_more_ranges_and_holes_of_both_stages_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = len(composed().ranges)
+    monkeypatch.setattr(composed_module, "AT_A_TIME", 2)
+    monkeypatch.setattr(spaces_module, "_most_ranges", lambda: 2)
+    found = composed().gathered()
+    assert found.cut
+    assert 0 < len(found.ranges) < whole
+    some = composed().gathered_holes
+    assert some is not None
+    assert some.cut == (len(some.ranges) > 2)
+
+
+def test_trees_that_are_too_large_to_keep_are_led_on_as_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = rows(composed().ranges)
+    little_room(monkeypatch, Limits(leaves=3))
+    found = composed()
+    assert found.too_large
+    assert found.gathered().streamed
+    assert rows(found.ranges) == whole
 
 
 # -- how much, and how far ---------------------------------------------------------------------------------------------

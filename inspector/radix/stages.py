@@ -44,7 +44,7 @@ from inspector.radix.bits import (
     table_bytes,
     tree_bits,
 )
-from inspector.radix.translation import Access, ReadWord, Rights, Step
+from inspector.radix.translation import Access, ReadWord, Rights, Step, Table
 
 
 class Fault(Exception):
@@ -92,6 +92,8 @@ class Walk:
     steps: list[Step] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     depth: int = 0
+    purpose: str | None = None
+    """What the second stage is walked for, while it is."""
 
     def note(self, text: str) -> None:
         """Keep a sentence that should be known besides, once."""
@@ -165,18 +167,15 @@ class Walk:
             guest_address = base + 8 * index
             real = guest_address if resolve is None else resolve(guest_address, f"level {level} entry")
             nested = None if resolve is None else guest_address
+            of: tuple[Table, int, int, int] = ("radix", stage, level, index)
             try:
                 found = self.read(real)
             except MemoryReadError as error:
-                self.steps.append(
-                    Step("radix", stage, level, index, real, None, "unreadable", None, nested, covered, self.depth)
-                )
+                self.steps.append(Step(*of, real, None, "unreadable", None, nested, covered, self.depth, self.purpose))
                 raise self.unreadable(real, error, came_from(), DSISR_NOPTE, stage) from None
             entry, address = found, real
             kind = "invalid" if not entry & PTE_VALID else "leaf" if entry & PTE_LEAF else "directory"
-            self.steps.append(
-                Step("radix", stage, level, index, address, entry, kind, None, nested, covered, self.depth)
-            )
+            self.steps.append(Step(*of, address, entry, kind, None, nested, covered, self.depth, self.purpose))
             if kind == "invalid":
                 raise Fault(
                     "not-present",
@@ -254,12 +253,12 @@ class Walk:
     def second_stage(self, partition: Partition, lpid: int, purpose: str, guest_real: int) -> Reached:
         """Guest real to host real through the partition-scoped tree, each step a level deeper in the trace."""
         self.depth += 1
-        before = len(self.steps)
+        self.purpose = purpose
         try:
             return self.tree(partition.dw0, guest_real, 2, f"the partition-table entry of LPID {lpid}", None)
         finally:
             self.depth -= 1
-            self.steps[before:] = [replace(step, purpose=purpose) for step in self.steps[before:]]
+            self.purpose = None
 
     def resolver(self, partition: Partition, lpid: int) -> Resolve:
         """Sends the first stage's own addresses through the second."""
