@@ -20,6 +20,7 @@ from inspector.commands.scope import (
     scope_arguments,
     selection_arguments,
     selection_of,
+    tables_within,
 )
 from inspector.errors import UnknownSymbol, UsageError
 from inspector.guest import Guest
@@ -106,15 +107,17 @@ def _audit(session: Session, arguments: Namespace) -> Iterator[Answer]:
     if not of_selection(held, selection):
         what = "partition-scoped trees are" if arguments.partition else "these trees are"
         raise UsageError(f"{what} held to none of these rules; name others with --rule, 'audit --rules' lists them")
-    if lpid and not arguments.partition:
-        yield Note(f"real addresses here are guest real, those of LPID {lpid}: it is its own tables that are judged")
+    within = tables_within(session, arguments)
+    if within is not None:
+        whose = f"LPID {within.lpid}"
+        yield Note(f"real addresses here are what {whose} calls so, guest real: it is its own tables that are judged")
     if SHARED in held and arguments.lpid is not None:
         yield Note(f"{SHARED} compares the guests that are looked at: leave --lpid out to look at all")
 
     def progress(done: int, total: int) -> None:
         guest.progress("auditing the leaves", done, total)
 
-    around = surroundings(guest, tables_within(session, arguments))
+    around = surroundings(guest, within)
     report = audit(spaces, held, around=around, selection=selection, limit=limit, progress=progress)
     yield from (Found(finding) for finding in report)
     yield from map(not_there, spaces.absent)
@@ -146,14 +149,6 @@ def _unread(spaces: Spaces, never: bool) -> Iterator[Note | Unfinished]:
 def _names(texts: Sequence[str] | None) -> list[str]:
     """The rules that an option names, each time one or several with commas between them."""
     return [name for text in texts or () for name in text.split(",")]
-
-
-def tables_within(session: Session, arguments: Namespace) -> Partition | None:
-    """The KVM guest whose memory the tables lie in that are asked about; None where it is the host's."""
-    lpid, nested = lpid_of(session, arguments), nested_of(session, arguments)
-    if arguments.partition:
-        return session.at.partition(lpid) if nested else None
-    return session.at.partition(lpid, nested) if lpid else None
 
 
 def surroundings(guest: Guest, within: Partition | None = None) -> Surroundings:

@@ -99,7 +99,7 @@ def _named(session: Session, arguments: Namespace, name: str, side: str) -> Look
     mark = session.marks.get(name)
     if mark is not None:
         lpid = None if arguments.lpid is None else lpid_of(session, arguments)
-        if lpid and not arguments.partition:
+        if lpid and (arguments.nested or not arguments.partition):
             raise UsageError(
                 f"a mark does not hold the processes of LPID {lpid}, but with --partition what the host has behind it; "
                 "--run and snapshots ('record FILE') compare its processes"

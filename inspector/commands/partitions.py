@@ -87,8 +87,10 @@ COMMANDS = (
         no_arguments,
         (Example("lpids", "every partition there is, and which of them vCPUs run in"),),
         "LPID 0 is the host itself. Of each this tells the root of its partition-scoped tree, or that it is a hash "
-        "guest, and where its process table is: a guest's is at a guest real address. The guests of a guest (L2) have "
-        "LPIDs of their own here. On a pseries guest the hypervisor is out of sight, and there is no such table to "
+        "guest, and where its process table is: a guest's is at a guest real address. A guest's own guests (L2) are "
+        "not here by the tables that it wrote: KVM shadows those under further LPIDs, which are what runs. With the "
+        "value that the guest registered (H_SET_PARTITION_TABLE), --nested PTCR:N follows what it wrote. "
+        "On a pseries guest the hypervisor is out of sight, and there is no such table to "
         "tell. 'pids', 'xlate', 'maps' and others take --lpid N; 'maps --lpid N --partition' tells what the host has "
         "behind that guest's memory.",
     ),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from inspector.commands.notes import Note
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
-from inspector.commands.scope import Beside, beside, count, looked_at, scope_arguments
+from inspector.commands.scope import Beside, beside, count, looked_at, scope_arguments, tables_within
 from inspector.errors import UsageError
 from inspector.guest import Guest
 from inspector.reporting import FINDINGS_TOLD, MOST_RANGES, Written, contents, write
@@ -30,7 +30,6 @@ class Reported(Answered):
 
 
 def _report(session: Session, arguments: Namespace) -> Iterator[Reported | Beside]:
-    from inspector.commands.audit import tables_within
     from inspector.snapshot.output import refuse_existing
 
     guest = session.at

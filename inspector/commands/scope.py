@@ -19,6 +19,7 @@ from inspector.trees import base_of
 
 if TYPE_CHECKING:
     from inspector.mappings.select import Selection, Span
+    from inspector.partitions import Partition
     from inspector.radix.columns import Findings, SweepOddity
 
 EVERY_PROCESS = Namespace(pid=None, all=True, lpid=None, nested=None, partition=False)
@@ -151,6 +152,14 @@ def nested_of(session: Session, arguments: Namespace) -> tuple[int, int] | None:
     if not colon or not ptcr.strip() or not number.strip():
         raise UsageError(f"--nested takes the value that the guest registered and an LPID in it, not {text!r}: PTCR:N")
     return session.value(ptcr), session.value(number)
+
+
+def tables_within(session: Session, arguments: Namespace) -> Partition | None:
+    """The KVM guest whose memory the tables lie in that are asked about; None where it is the host's."""
+    lpid, nested = lpid_of(session, arguments), nested_of(session, arguments)
+    if arguments.partition:
+        return session.at.partition(lpid) if nested else None
+    return session.at.partition(lpid, nested) if lpid else None
 
 
 def pids_of(session: Session, texts: Sequence[str] | None) -> list[int]:

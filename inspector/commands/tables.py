@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from inspector.commands.notes import Note, limited
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
-from inspector.commands.roots import lpid_of
-from inspector.commands.scope import Beside, beside, count, looked_at, scope_arguments
+from inspector.commands.scope import Beside, beside, count, looked_at, scope_arguments, tables_within
 from inspector.errors import UsageError
 from inspector.radix.bits import ENTRY_BYTES
 
@@ -102,9 +101,12 @@ def _tables(session: Session, arguments: Namespace) -> Iterator[Answer]:
     spaces = yield from looked_at(session, arguments, composed=False)
     if spaces is None:
         return
-    lpid = lpid_of(session, arguments)
-    if lpid and not arguments.partition:
-        yield Note(f"these are LPID {lpid}'s own tables, at guest real addresses; RAM is what the host has behind it now")
+    within = tables_within(session, arguments)
+    if within is not None:
+        yield Note(
+            f"the addresses of these tables are guest real, LPID {within.lpid}'s own; "
+            "RAM is what the host has behind those now"
+        )
     if not rows and spaces.trees:
         yield from _whole(spaces, arguments.pid is None)
     if arguments.by is not None:

@@ -68,6 +68,8 @@ def test_its_trees_are_judged_by_its_own_addresses(more: str) -> None:
     tables = [each for each in told(f"tables {WORDS} {more} --list", nested_target()) if "table" in each]
     assert len(tables) == (3 if more else 4)
     assert all(each["in_ram"] for each in tables)
+    seen = " ".join(lines(ask(f"audit {WORDS} {more}", nested_target())))
+    assert f"what LPID {LPID if more else L2} calls so" in seen
 
 
 @pytest.mark.parametrize(
