@@ -213,7 +213,8 @@ def _arguments(question: Question) -> Callable[[Parser], None]:
         parser.add_argument("--by", choices=("pid",), help="only how many there are, of each process")
         parser.add_argument("--limit", metavar="N", help="tell so many ranges at most")
         group = parser.add_argument_group("as KVM's dirty log has it")
-        group.add_argument("--slot", metavar="BASE:SIZE", help="the pages of these real addresses (a KVM guest's own), a bit each")
+        where = "the pages of these real addresses (a KVM guest's own), a bit each"
+        group.add_argument("--slot", metavar="BASE:SIZE", help=where)
         group.add_argument("--bitmap", metavar="FILE", help="write the bits there; - is a pipe on standard output")
         group.add_argument("--host-page", metavar="SIZE", help="of a bit: 64K (where nothing is said) or 4K")
         group.add_argument("--force", action="store_true", help="over a file that is already there")

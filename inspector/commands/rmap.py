@@ -278,7 +278,7 @@ COMMANDS = (
             Example("rmap 0x2740000:64K 0..1M", "ranges: the pages that touch them, in runs as 'maps' has them"),
             Example("rmap 0 --pid 0 --privileged", "of the kernel's mappings only, and of those the privileged ones"),
         ),
-        "On a bare machine what the host has behind its KVM guests is told too, the LPID in the place of the PID and the "
+        "On a bare machine what the host has behind its KVM guests is told too, the LPID in the place of the PID, the "
         "guest real address in that of the EA; --partition tells that alone, and --lpid a guest's own processes, each "
         "with the guest real address between. All real addresses asked are the host's. "
         "Of a single real address each mapping's EA is the very one that reaches it, and the size is its page's. "
