@@ -161,7 +161,7 @@ def _owners(guest: Guest, spaces: Spaces, ranges: Ranges) -> Owners:
     from inspector.mappings.owners import owners
     from inspector.mappings.tablepages import in_the_host
 
-    tables, table = in_the_host(spaces)
+    tables, table = in_the_host(spaces.sweep.tables(), spaces.table, spaces.behind)
     descriptors = [] if table is None else [(table[0], table[0] + table[1])]
     ptcr = guest.roots.ptcr
     if ptcr:

@@ -130,14 +130,14 @@ def reached(spaces: Spaces, ra: int) -> Iterator[tuple[Run, bool]]:
 
 
 def _rmap(session: Session, arguments: Namespace) -> Iterator[Answer]:
-    from inspector.mappings.tablepages import TablePages
+    from inspector.mappings.tablepages import TablePages, in_the_host
 
     limit = count(session, arguments.limit, "--limit")
     selection = selection_of(session, arguments)
     spaces = yield from looked_at(session, arguments, guests=selection.everything)
     if spaces is None:
         return
-    tables = TablePages.of(spaces)
+    tables = TablePages(*in_the_host(spaces.sweep.tables(), spaces.table, spaces.behind))
     titled = False
 
     def operand(text: str) -> tuple[int, int, bool]:

@@ -12,7 +12,7 @@ from inspector.radix.bits import ENTRY_BYTES
 from inspector.radix.columns import Rows, Tables
 
 if TYPE_CHECKING:
-    from inspector.spaces import Spaces
+    from inspector.mappings.behind import Behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,6 @@ class TablePages:
             rows = rows[np.argsort(tables.address[rows], kind="stable")]
             self._of_length.append((length, tables.address[rows], rows))
 
-    @classmethod
-    def of(cls, spaces: Spaces) -> TablePages:
-        """Those of some address spaces, by the host's real addresses where they are led on to those."""
-        return cls(*in_the_host(spaces))
-
     def lookup(self, start: int, end: int | None = None) -> Rows:
         """The rows of the tables that have the byte at ``start``, or any from there up to ``end``; ascending."""
         end = start + 1 if end is None else end
@@ -96,14 +91,15 @@ class TablePages:
         return Holds(tuple(self.pages(self.lookup(ra))), entry)
 
 
-def in_the_host(spaces: Spaces) -> tuple[Tables, tuple[int, int] | None]:
-    """The tables of some address spaces and their process table, by the host's real addresses where they are led on to
-    those: a table where the host has it in one piece (few are larger than its pages), of the process table what it has
+def in_the_host(
+    tables: Tables, process_table: tuple[int, int], behind: Behind | None
+) -> tuple[Tables, tuple[int, int] | None]:
+    """Tables and a process table (address, size in bytes), by the host's real addresses where there is a stage that
+    lies ``behind``: a table where the host has it in one piece (few are larger than its pages), of the process table what it has
     in one piece with the beginning."""
-    tables, (base, size) = spaces.sweep.tables(), spaces.table
-    behind = spaces.behind
     if behind is None:
-        return tables, (base, size)
+        return tables, process_table
+    base, size = process_table
     first, there = behind.translate(tables.address)
     more = tables.length.astype(np.uint64) - np.uint64(1)
     last, too = behind.translate(tables.address + more)
