@@ -95,8 +95,8 @@ def in_the_host(
     tables: Tables, process_table: tuple[int, int], behind: Behind | None
 ) -> tuple[Tables, tuple[int, int] | None]:
     """Tables and a process table (address, size in bytes), by the host's real addresses where there is a stage that
-    lies ``behind``: a table where the host has it in one piece (few are larger than its pages), of the process table what it has
-    in one piece with the beginning."""
+    lies ``behind``: a table where the host has it in one piece (few are larger than its pages), of the process table
+    what it has in one piece with the beginning."""
     if behind is None:
         return tables, process_table
     base, size = process_table
