@@ -62,6 +62,8 @@ def disagreement(hardware: Translation, software: Translation, lead: str = "") -
     lead = lead or f"{software.walker} disagrees"
     if hardware.ok and not software.ok:
         return f"{lead}: it ends in {software.errno} ({software.reason})"
+    if not hardware.ok and software.ok and hardware.stage == 2 and hardware.gra == software.ra:
+        return None  # the guest's own tables lead there for both, and KVM's walk ends where the host's stage begins
     if not hardware.ok and software.ok:
         return f"{lead}: it reaches {software.ra:#x} where the hardware faults"
     if not hardware.ok:

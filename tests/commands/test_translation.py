@@ -6,7 +6,21 @@ import pytest
 
 from inspector.errors import UsageError
 from tests.commands.asking import ask, shown, told
-from tests.fakes import KERNEL, NIP, PID, USER_DATA_EA, USER_TEXT_EA, FakeControl, firmware_target, guest, linux_target
+from tests.fakes import (
+    GUEST_LOST_EA,
+    GUEST_PID,
+    KERNEL,
+    LPID,
+    NIP,
+    PID,
+    USER_DATA_EA,
+    USER_TEXT_EA,
+    FakeControl,
+    firmware_target,
+    guest,
+    kvm_host_target,
+    linux_target,
+)
 
 DATA = KERNEL + (40 << 20)
 """The kernel's data: read and write, no execute."""
@@ -105,3 +119,11 @@ def test_a_fault_is_not_ok_and_an_answer_is(command: str) -> None:
     with guest() as opened:
         assert [each.ok for each in ask(f"{command} {NIP:#x} {UNMAPPED:#x}", opened)] == [True, False]
         assert f"{UNMAPPED:#x}" in shown(f"{command} {UNMAPPED:#x}", opened)
+
+
+def test_a_hole_behind_a_guests_page_is_no_disagreement() -> None:
+    """KVM's walk is of the guest's own tables: it ends where the host's stage begins."""
+    words = f"xlate --lpid {LPID} --pid {GUEST_PID} {GUEST_LOST_EA:#x}"
+    (found,) = told(words, kvm_host_target())
+    assert (found["status"], found["stage"], found["disagreement"]) == ("fault", 2, None)
+    assert found["gra"] is not None
