@@ -22,6 +22,12 @@ def text(result: Xlate | Compared, style: Style) -> Iterator[str]:
         return
     answer = result.answer
     yield _headline(answer, style, result.in_ram)
+    if answer.stage == 2 and answer.gra is not None:  # to be seen before all else: whose tables to look at
+        yield from style.wrap(
+            f"the guest's own tables lead to guest real {answer.gra:#x}; it is the host's that end there",
+            "  ",
+            kind="bad",
+        )
     for step in answer.steps:
         yield from _step(step, style)
     if answer.reason and not (answer.ok and answer.relocation):

@@ -127,3 +127,5 @@ def test_a_hole_behind_a_guests_page_is_no_disagreement() -> None:
     (found,) = told(words, kvm_host_target())
     assert (found["status"], found["stage"], found["disagreement"]) == ("fault", 2, None)
     assert found["gra"] is not None
+    _, *then = shown(words, kvm_host_target()).splitlines()
+    assert "".join(then).startswith("  the guest's own tables lead to guest real 0x400000, and the host's")
