@@ -23,11 +23,8 @@ def text(result: Xlate | Compared, style: Style) -> Iterator[str]:
     answer = result.answer
     yield _headline(answer, style, result.in_ram)
     if answer.stage == 2 and answer.gra is not None:  # to be seen before all else: whose tables to look at
-        yield from style.wrap(
-            f"the guest's own tables lead to guest real {answer.gra:#x}; it is the host's that end there",
-            "  ",
-            kind="bad",
-        )
+        led = f"the guest's own tables lead to guest real {answer.gra:#x}, and the host's do not lead on"
+        yield from style.wrap(led, "  ", kind="bad")
     for step in answer.steps:
         yield from _step(step, style)
     if answer.reason and not (answer.ok and answer.relocation):
