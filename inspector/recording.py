@@ -205,9 +205,9 @@ def _take_guest(guest: Guest, taken: Capture, partition: Partition, left: int) -
     """One guest's, of at most ``left`` bytes: how many are left then."""
     from dataclasses import replace
 
+    from inspector.limits import affordable
     from inspector.radix.columns import Root
     from inspector.radix.sweep import sweep
-    from inspector.spaces import affordable
     from inspector.trees import base_of
 
     behind, limits = partition.behind, affordable()

@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from inspector.errors import MemoryReadError, UsageError
+from inspector.limits import affordable, most_pages, most_ranges, streamable
 from inspector.processes import Missed, Process
 from inspector.radix.bits import ENTRY_BYTES, KERNEL_PID
-from inspector.radix.columns import Columns, Findings, Limits, Root, SweepOddity
+from inspector.radix.columns import Columns, Findings, Root, SweepOddity
 from inspector.radix.oddities import entry_name, too_large
 from inspector.radix.sweep import Sweep, stream, sweep
 from inspector.trees import Tree
@@ -30,18 +31,7 @@ __all__ = ["KERNEL_PID", "Absent", "Spaces", "asked", "process_of", "spaces_of",
 READING = "reading the tables"
 COST_FROM = (20, 4, 1, 0)
 """How much of a hundred a tree's last level, and each above it, begins at: nearly all tables are of the last."""
-BYTES_A_LEAF = 64
-"""What a leaf may cost at most while it is looked at: its entry, its columns, and what is made of them."""
-BYTES_A_PAGE = 160
-"""What a leaf that is led on may cost at most: its columns thrice over, while they are put together and sorted."""
-BYTES_A_TABLE = 128
-"""What a table may cost at most while trees are streamed."""
-MOST_TABLES = 1 << 30
-"""Places are numbered with 32 bits."""
-BOUNDLESS = 1 << 62
 TOO_LARGE = "too-large"
-SHARE = 2
-"""One part in so many of the memory that is free here may be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +112,7 @@ class Spaces:
         own = self.sweep.columns().in_order()
         if self.behind is None:
             return Led(own)
-        led = compose(own, self.behind, _most_pages())
+        led = compose(own, self.behind, most_pages())
         if led.cut is not None:
             self._cut(own, led.cut)
         return led
@@ -162,7 +152,7 @@ class Spaces:
 
         behind = self.behind
         found = (part for piece in self.sweep.pieces() for part in holes(piece, behind))
-        return gather(found, self.roots, self._table_findings, most=_most_ranges(), joined=True)
+        return gather(found, self.roots, self._table_findings, most=most_ranges(), joined=True)
 
     @property
     def _table_findings(self) -> Findings:
@@ -190,16 +180,16 @@ class Spaces:
                 self._pieces(anew),
                 self.roots,
                 findings,
-                most=_most_ranges(),
+                most=most_ranges(),
                 keep_partial=keep_partial,
                 streamed=True,
             )
             self.progress(READING, 1, 1)
         elif composed and "_leaves" in vars(self) and self._leaves.cut is None:  # they were led on already
-            found = gather([self.columns], self.roots, tables, most=_most_ranges(), keep_partial=keep_partial)
+            found = gather([self.columns], self.roots, tables, most=most_ranges(), keep_partial=keep_partial)
         else:
             pieces = self._pieces(self._told(self.sweep))
-            most = _most_ranges() if composed else None
+            most = most_ranges() if composed else None
             found = gather(pieces, self.roots, tables, most=most, keep_partial=keep_partial, joined=composed)
         if not found.interrupted:
             self._gathered = found
@@ -363,52 +353,3 @@ def spaces_of(
         behind if composed else None,
         guest.progress,
     )
-
-
-def affordable() -> Limits:
-    """What a sweep may gather here: the usual bounds, and less where that would be more than half of what is free."""
-    usual = Limits()
-    free = _free_bytes()
-    if free is None:
-        return usual
-    share = free // SHARE
-    return Limits(
-        tables=min(usual.tables, share // BYTES_A_LEAF),
-        leaves=min(usual.leaves, share // BYTES_A_LEAF),
-        table_bytes=min(usual.table_bytes, share),
-        oddities=usual.oddities,
-    )
-
-
-def streamable() -> Limits:
-    """What a stream may go to here, of which no leaf is kept: as many tables as half of its share may hold. The other
-    half is for the ranges that are made of it meanwhile."""
-    free = _free_bytes()
-    tables = Limits().tables if free is None else min(free // SHARE // 2 // BYTES_A_TABLE, MOST_TABLES)
-    return Limits(tables=tables, leaves=BOUNDLESS, table_bytes=BOUNDLESS)
-
-
-def _most_ranges() -> int | None:
-    """How many ranges may be kept here while trees are streamed."""
-    from inspector.mappings.gather import BYTES_A_RANGE
-
-    free = _free_bytes()
-    return None if free is None else free // SHARE // 2 // BYTES_A_RANGE
-
-
-def _most_pages() -> int | None:
-    """How many pages leaves may be led on to here."""
-    free = _free_bytes()
-    return None if free is None else free // SHARE // BYTES_A_PAGE
-
-
-def _free_bytes() -> int | None:
-    """Bytes of memory that the system has for us; None where it does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as told:
-            for line in told:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) << 10
-    except (OSError, ValueError, IndexError):
-        pass
-    return None

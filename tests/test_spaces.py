@@ -14,7 +14,7 @@ from inspector.mappings import composed as composed_module
 from inspector.mappings.ranges import coalesce
 from inspector.radix.columns import Findings, Limits
 from inspector.roots import Progress
-from inspector.spaces import READING, Spaces, affordable, streamable
+from inspector.spaces import READING, Spaces
 from tests.fakes import (
     BROKEN_PID,
     GUEST_LOST_EA,
@@ -23,7 +23,6 @@ from tests.fakes import (
     PROCESS_TABLE_AT,
     TABLES_AT,
     FakeTarget,
-    GiB,
     MiB,
     SparseMemory,
     broken_target,
@@ -199,7 +198,7 @@ def test_what_was_kept_of_an_earlier_moment_is_not_read_again_later(monkeypatch:
 
 def test_more_ranges_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     little_room(monkeypatch, Limits(leaves=40))
-    monkeypatch.setattr(spaces_module, "_most_ranges", lambda: 1)
+    monkeypatch.setattr(spaces_module, "most_ranges", lambda: 1)
     found = guest().spaces().gathered()
     assert found.cut
     assert 0 < len(found.ranges) < 12
@@ -240,7 +239,7 @@ def test_ranges_are_the_same_before_the_leaves_are_made_and_after() -> None:
 def test_more_pages_of_both_stages_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = composed()
     leaves, ranges = whole.columns, rows(whole.ranges)
-    monkeypatch.setattr(spaces_module, "_most_pages", lambda: 5)
+    monkeypatch.setattr(spaces_module, "most_pages", lambda: 5)
     found = composed()
     assert len(found.columns) == 5
     assert found.too_large
@@ -259,7 +258,7 @@ def test_more_pages_of_both_stages_than_there_is_room_for(monkeypatch: pytest.Mo
 def test_more_ranges_and_holes_of_both_stages_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = len(composed().ranges)
     monkeypatch.setattr(composed_module, "AT_A_TIME", 2)
-    monkeypatch.setattr(spaces_module, "_most_ranges", lambda: 2)
+    monkeypatch.setattr(spaces_module, "most_ranges", lambda: 2)
     found = composed().gathered()
     assert found.cut
     assert 0 < len(found.ranges) < whole
@@ -277,28 +276,7 @@ def test_trees_that_are_too_large_to_keep_are_led_on_as_they_are_read(monkeypatc
     assert rows(found.ranges) == whole
 
 
-# -- how much, and how far ---------------------------------------------------------------------------------------------
-
-
-def test_what_can_be_afforded_follows_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spaces_module, "_free_bytes", lambda: None)
-    assert affordable() == Limits()
-    assert streamable().tables == Limits().tables
-    monkeypatch.setattr(spaces_module, "_free_bytes", lambda: 1 * MiB)
-    few = affordable()
-    assert few.leaves == few.tables == MiB // 2 // 64
-    assert few.table_bytes == MiB // 2
-    assert streamable().tables == MiB // 4 // 128
-    assert spaces_module._most_ranges() == MiB // 4 // 128
-    monkeypatch.setattr(spaces_module, "_free_bytes", lambda: 1 << 50)
-    assert affordable() == Limits()
-    assert streamable().tables <= 1 << 31, "places are numbered with 32 bits"
-
-
-def test_this_machine_says_what_is_free() -> None:
-    free = spaces_module._free_bytes()
-    assert free is not None
-    assert MiB < free < 1024 * GiB * 1024
+# -- how far ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["fake", "demo"])

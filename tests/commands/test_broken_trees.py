@@ -169,7 +169,7 @@ def test_the_worlds_have_oddities_of_every_kind_in_them() -> None:
 
 
 def test_a_tree_that_multiplies_ends_and_says_that_there_is_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inspector.spaces._free_bytes", lambda: 1 << 22)
+    monkeypatch.setattr("inspector.limits._free_bytes", lambda: 1 << 22)
     memory = Memory()
     table, root, second, first, last = 0x10_0000, 0x1_0000, 0x3_0000, 0x4_0000, 0x5_0000
     for base, bits, value in ((root, 13, second | 9), (second, 9, first | 9), (first, 9, last | 5)):

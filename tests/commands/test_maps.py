@@ -284,7 +284,7 @@ def test_leaves_that_are_left_out_are_told(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_ranges_that_are_left_out_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inspector.spaces.affordable", lambda: Limits(leaves=40))
-    monkeypatch.setattr("inspector.spaces._most_ranges", lambda: 1)
+    monkeypatch.setattr("inspector.spaces.most_ranges", lambda: 1)
     unfinished, _streamed, *found = told("maps --all")
     assert "more ranges than can be kept" in unfinished["unfinished"]
     assert 0 < len(found) < 12

@@ -306,7 +306,7 @@ def test_a_recorded_host_s_partitions() -> None:
 
 
 def test_more_holes_than_can_be_kept_are_not_taken_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inspector.spaces._most_ranges", lambda: 1)
+    monkeypatch.setattr("inspector.spaces.most_ranges", lambda: 1)
     results = ask(f"maps --lpid {LPID} --holes", kvm_host_target())
     assert not all(each.ok for each in results)
     assert any("unfinished" in each for each in told(f"maps --lpid {LPID} --holes", kvm_host_target()))
