@@ -14,6 +14,8 @@ from inspector.radix.walk import WALKER
 from inspector.render import fields
 from inspector.render.style import Style, compact_size, counted, hexadecimal
 
+_ACCESSES = {"r": "a load", "w": "a store", "x": "a fetch", None: "a load"}
+
 
 def text(result: Xlate | Compared, style: Style) -> Iterator[str]:
     """Lines for a person."""
@@ -22,9 +24,7 @@ def text(result: Xlate | Compared, style: Style) -> Iterator[str]:
         return
     answer = result.answer
     yield _headline(answer, style, result.in_ram)
-    if answer.stage == 2 and answer.gra is not None:  # to be seen before all else: whose tables to look at
-        led = f"the guest's own tables lead to guest real {answer.gra:#x}, and the host's do not lead on"
-        yield from style.wrap(led, "  ", kind="bad")
+    yield from style.wrap(_whose_fault(answer), "  ", kind="bad")  # before all else: whose tables to look at
     for step in answer.steps:
         yield from _step(step, style)
     if answer.reason and not (answer.ok and answer.relocation):
@@ -33,21 +33,44 @@ def text(result: Xlate | Compared, style: Style) -> Iterator[str]:
     if answer.interrupt:
         register = "SRR1" if answer.interrupt.name in ("ISI", "HISI") else "DSISR"
         bits = f" with {register} {answer.interrupt.bits:#010x}" if answer.interrupt.bits else ""
-        kind = {"r": "a load", "w": "a store", "x": "a fetch", None: "a load"}[answer.access]
-        yield f"  {kind} here raises {answer.interrupt.name}{bits}"
+        yield f"  {_ACCESSES[answer.access]} here raises {answer.interrupt.name}{bits}"
     for note in answer.notes:
         yield from style.wrap(f"note: {note}", "  ", kind="warn")
     if result.disagreement:
         yield from style.wrap(result.disagreement, "  ", kind="warn")
 
 
+def _whose_fault(answer: Translation) -> str:
+    """In whose tables the hardware's walk of a KVM guest ended; of the host itself there is nothing to tell apart."""
+    if answer.ok or not answer.lpid or answer.walker != WALKER or answer.stage is None:
+        return ""
+    if answer.stage == 1:
+        return "it ends in the guest's own tables; the host led on to them"
+    last = answer.steps[-1] if answer.steps else None
+    if answer.gra is not None:
+        leaf = last is not None and last.stage == 2 and last.kind == "leaf"
+        how = f"do not allow {_ACCESSES[answer.access]}" if leaf else "do not lead on"
+        if answer.relocation:
+            return f"the guest's own tables lead to guest real {answer.gra:#x}, and the host's {how}"
+        return f"in real mode no table of the guest's is asked, and the host's {how} at guest real {answer.gra:#x}"
+    if last is not None and last.purpose:
+        return f"it ends in the host's tables: they do not lead on to the guest's own {last.purpose}"
+    return "it ends in the host's partition table, before any table of the guest's"
+
+
 def _withheld(answer: Translation) -> str:
     """Why the vCPU has fewer rights than the leaf grants, where it has: a bare "---" would look like a broken page."""
-    if not answer.ok or answer.leaf is None or answer.walker != WALKER or answer.gra is not None:
+    if not answer.ok or answer.leaf is None or answer.walker != WALKER or not answer.relocation:
         return ""
     granted, left = encoded_rights(answer.leaf), answer.rights
     if granted == left:
         return ""
+    if answer.gra is not None:
+        last = answer.steps[-1].value
+        of_host = granted if last is None else encoded_rights(last)
+        if granted & of_host == left:
+            return f"the guest's leaf grants {granted}, and the host's {of_host}"
+        granted &= of_host
     if answer.leaf & PTE_PRIVILEGED:
         return f"the leaf grants {granted} to privileged code only, and this vCPU is in user state (MSR[PR])"
     keys = []
@@ -67,9 +90,15 @@ def _headline(answer: Translation, style: Style, in_ram: bool | None) -> str:
         errno = f" -{answer.errno}" if answer.errno else ""
         return f"{ea} -> {style('bad', f'fault{errno}: {answer.cause}')}{whose}"
     assert answer.ra is not None
-    where = "" if in_ram is not False else ", not RAM"
+    where = "" if in_ram is not False or _of_guest(answer) else ", not RAM"
+    guest_real = "guest real " if _of_guest(answer) else ""
     page = f"{compact_size(1 << answer.page_shift)} " if _walked(answer) and answer.page_shift is not None else ""
-    return f"{ea} -> {style('good', f'{answer.ra:#x}')}  {page}{answer.rights}{where}{whose}"
+    return f"{ea} -> {guest_real}{style('good', f'{answer.ra:#x}')}  {page}{answer.rights}{where}{whose}"
+
+
+def _of_guest(answer: Translation) -> bool:
+    """Whether ``ra`` is what a KVM guest calls real: KVM's walk is of the guest's own tables and ends there."""
+    return answer.walker != WALKER and bool(answer.lpid)
 
 
 def _walked(answer: Translation) -> bool:
@@ -85,6 +114,8 @@ def _whose(answer: Translation) -> str:
         parts.append(f"PID {answer.pid}")
     if not answer.relocation:
         parts.append("real mode")
+    elif answer.ok and answer.gra is not None:
+        parts.append(f"gra {answer.gra:#x}")
     return " ".join(parts)
 
 
@@ -112,7 +143,8 @@ def _compared(result: Compared, style: Style) -> Iterator[str]:
     for answer in result.answers:
         if answer.ok:
             size = "" if not _walked(answer) or answer.page_shift is None else compact_size(1 << answer.page_shift)
-            end = f"{style('good', f'{answer.ra:#x}')} {size} {answer.rights}"
+            guest_real = "guest real " if _of_guest(answer) else ""
+            end = f"{guest_real}{style('good', f'{answer.ra:#x}')} {size} {answer.rights}"
         else:
             end = style("bad", f"{answer.errno or 'fault'} {answer.cause}")
         reads = style("dim", counted(len(answer.steps), "read"))

@@ -7,15 +7,19 @@ import pytest
 from inspector.errors import UsageError
 from tests.commands.asking import ask, shown, told
 from tests.fakes import (
+    GUEST_DATA_EA,
     GUEST_LOST_EA,
     GUEST_PID,
+    GUEST_READ_ONLY,
     KERNEL,
     LPID,
     NIP,
+    PARTITION_TABLE_AT,
     PID,
     USER_DATA_EA,
     USER_TEXT_EA,
     FakeControl,
+    MiB,
     firmware_target,
     guest,
     kvm_host_target,
@@ -131,3 +135,62 @@ def test_a_hole_behind_a_guests_page_is_no_disagreement() -> None:
     assert " ".join(line.strip() for line in then).startswith(
         "the guest's own tables lead to guest real 0x400000, and the host's do not lead on"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "whose"),
+    [
+        (f"{UNMAPPED:#x}", "it ends in the guest's own tables; the host led on to them"),
+        ("--pid 77 0", "it ends in the guest's own tables; the host led on to them"),
+        (
+            "--guest-real 0x400000",
+            "in real mode no table of the guest's is asked, and the host's do not lead on at guest real 0x400000",
+        ),
+        (
+            f"--guest-real --access w {GUEST_READ_ONLY:#x}",
+            "in real mode no table of the guest's is asked, and the host's do not allow a store at guest real 0x170000",
+        ),
+        (
+            f"--pid {GUEST_PID} --access w {GUEST_DATA_EA:#x}",
+            "the guest's own tables lead to guest real 0x170000, and the host's do not allow a store",
+        ),
+    ],
+)
+def test_whose_tables_a_guests_walk_ended_in_is_said_before_the_trace(words: str, whose: str) -> None:
+    _, *then = shown(f"xlate --lpid {LPID} {words}", kvm_host_target()).splitlines()
+    assert " ".join(line.strip() for line in then).startswith(f"{whose} partition [{LPID}]")
+
+
+def test_that_a_partition_or_a_guests_table_is_not_reached_is_the_hosts_doing() -> None:
+    assert "it ends in the host's partition table, before any table of the guest's" in " ".join(
+        shown("xlate --lpid 9 0", kvm_host_target()).split()
+    )
+    target = kvm_host_target()
+    target.source.put_word(PARTITION_TABLE_AT + 16 * LPID + 8, 1 << 63 | 4 * MiB | 4)
+    assert "it ends in the host's tables: they do not lead on to the guest's own process-table entry" in " ".join(
+        shown(f"xlate --lpid {LPID} 0", target).split()
+    )
+
+
+def test_of_the_host_itself_and_of_pseries_no_stage_is_told_apart() -> None:
+    for target in (linux_target(), kvm_host_target()):
+        assert "guest's own" not in shown(f"xlate {UNMAPPED:#x}", target)
+
+
+def test_rights_that_the_hosts_leaf_or_user_state_withholds_are_accounted_for() -> None:
+    """vCPU 1 runs the guest in user state; the page of GUEST_DATA_EA is one that the host lets it only read."""
+    with guest(kvm_host_target()) as host:
+        host.choose_cpu(1)
+        led = " ".join(shown(f"xlate {GUEST_DATA_EA:#x}", host).split())
+        assert f"r-- LPID {LPID} PID {GUEST_PID} gra {GUEST_READ_ONLY:#x}" in led
+        assert led.endswith("the guest's leaf grants rw-, and the host's r-x")
+        privileged = " ".join(shown(f"xlate {KERNEL:#x}", host).split())
+        assert "--- LPID" in privileged
+        assert "to privileged code only, and this vCPU is in user state (MSR[PR])" in privileged
+
+
+def test_where_kvms_walk_of_a_guest_ends_is_guest_real() -> None:
+    words = f"--lpid {LPID} --pid {GUEST_PID} {GUEST_LOST_EA:#x}"
+    assert f"{GUEST_LOST_EA:#x} -> guest real 0x400000  2M" in shown(f"xlate --walker kvm {words}", kvm_host_target())
+    assert "guest real 0x400000 2M" in shown(f"compare {words}", kvm_host_target())
+    assert "guest real" not in shown(f"xlate --walker kvm {DATA:#x}")
