@@ -32,7 +32,7 @@ def text(result: Answer, style: Style) -> Iterator[str]:
         tree = result.tree
         whose = " (the kernel)" if tree.pid == KERNEL_PID else ""
         table = "partition-table" if tree.pid is None else "process-table"
-        real = ", addresses are guest real" if tree.pid is None else ""
+        real = "" if tree.pid is not None else ", addresses are guest real" if tree.lpid else ", the host kernel's own"
         yield style("head", f"{tree.name}{whose}") + style("dim", f"  {table} entry {tree.entry:#018x}{real}")
     elif isinstance(result, InRegion):
         yield style("dim", f"---[ {result.region or 'no region of Linux'} ]---")

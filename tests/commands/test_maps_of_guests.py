@@ -310,3 +310,9 @@ def test_more_holes_than_can_be_kept_are_not_taken_for_all(monkeypatch: pytest.M
     results = ask(f"maps --lpid {LPID} --holes", kvm_host_target())
     assert not all(each.ok for each in results)
     assert any("unfinished" in each for each in told(f"maps --lpid {LPID} --holes", kvm_host_target()))
+
+
+def test_the_tree_of_lpid_0_is_the_hosts_own_and_no_guests() -> None:
+    head, *_ = shown("maps --lpid 0 --partition", kvm_host_target()).splitlines()
+    assert head.startswith("LPID 0  partition-table entry")
+    assert head.endswith(", the host kernel's own")
