@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from inspector.guest import CHANGING, Guest
 from inspector.linux.regions import REGIONS, region_named
 from inspector.memory.physical import RamMap, Range
+from inspector.partitions import PARTITION_TABLE
 from inspector.radix.bits import ATT_NAMES, PTCR_PATB, PTCR_PATS, RPDB_MASK, table_bytes
 from inspector.radix.fields import size_text
 from inspector.radix.registers import register_format
@@ -46,6 +47,8 @@ OWNER_NAMES = (
     "process or partition table",
 )
 """In the order of :class:`inspector.mappings.owners.Owner`."""
+BEHIND_OWNERS = {"one process": "one guest", "several processes": "several guests"}
+"""What some of these are where the trees are partitions'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ def contents(
         "processes": list(_trees(spaces)),
         "regions": [[each.name, hex(each.start), hex(each.end)] for each in REGIONS],
         "attributes": list(ATT_NAMES.values()),
-        "owners": list(OWNER_NAMES),
+        "owners": [BEHIND_OWNERS.get(each, each) for each in OWNER_NAMES] if _behind(spaces) else list(OWNER_NAMES),
         "flags": flags,
         "registers": list(_registers(guest)),
         "findings": [_finding(each, spaces) for each in findings],
@@ -140,6 +143,11 @@ def write(path: str, what: Contents, *, force: bool = False) -> Written:
         output.write(page(f"{what.title}: page tables", {**what.facts, "columns": places}, packed))
         size = output.finish()
     return Written(path, size, what.ranges, what.left_out, len(what.facts["processes"]), what.findings)
+
+
+def _behind(spaces: Spaces) -> bool:
+    """Whether the trees are what a host has behind its guests."""
+    return bool(spaces.roots) and all(each.pid is None for each in spaces.roots)
 
 
 def _trees(spaces: Spaces) -> Iterator[dict[str, Any]]:
@@ -194,6 +202,8 @@ def _columns(ranges: Ranges, owned: Owners, spaces: Spaces) -> tuple[list[dict[s
         "owner_root": owned.root,
         "owner_in_ram": owned.in_ram.astype(np.uint8),
     }
+    if ranges.gra is not None:
+        columns["gra"] = exact(ranges.gra)
     return _flags(values), columns
 
 
@@ -261,14 +271,14 @@ def _missing(guest: Guest, spaces: Spaces) -> Iterator[str]:
     if spaces.too_large:
         yield "These tables are larger than can be kept here."
     if spaces.missed.first is not None:
+        ids = "LPIDs" if spaces.missed.table == PARTITION_TABLE else "PIDs"
         yield (
-            f"{spaces.missed.length:#x} bytes of the process table from {spaces.missed.first.address:#x} on could not "
-            f"be read, so PIDs may be missing: {spaces.missed.first.why}."
+            f"{spaces.missed.length:#x} bytes of the {spaces.missed.table} from {spaces.missed.first.address:#x} on "
+            f"could not be read, so {ids} may be missing: {spaces.missed.first.why}."
         )
     for absent in spaces.absent:
         yield _sentence(absent.reason)
-    of_partitions = [each for each in spaces.roots if each.pid is None]
-    if of_partitions:
+    if any(each.pid is None and each.lpid for each in spaces.roots):
         yield "Addresses that an LPID maps are guest real: these are what the host has behind its KVM guests."
     if spaces.behind is not None:
         yield (

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Reported(Answered):
-    """What was written."""
+    """What was written; ``behind`` where it is of what the host has behind KVM guests."""
 
     topic: ClassVar[str] = "report"
     written: Written
     changing: bool
+    behind: bool
 
 
 def _report(session: Session, arguments: Namespace) -> Iterator[Reported | Beside]:
@@ -44,7 +45,7 @@ def _report(session: Session, arguments: Namespace) -> Iterator[Reported | Besid
     within = tables_within(session, arguments)
     what = contents(guest, spaces, _audited(guest, spaces, within), most=most)
     written = write(arguments.file, what, force=arguments.force)
-    yield Reported(written, spaces.changing)
+    yield Reported(written, spaces.changing, arguments.partition)
     if written.left_out:
         yield Note(f"{written.left_out} more ranges are not in it; --limit N takes more, --pid N looks at fewer")
     yield from beside(spaces)

@@ -14,7 +14,7 @@ def text(result: Reported, style: Style) -> Iterator[str]:
     done = result.written
     yield f"{style('good', safe(done.path))}: {done.file_size} bytes"
     yield (
-        f"  {counted(done.ranges, 'range')} of {counted(done.processes, 'PID')}, "
+        f"  {counted(done.ranges, 'range')} of {counted(done.processes, 'LPID' if result.behind else 'PID')}, "
         f"{counted(done.findings, 'finding')} of the audit"
     )
     if result.changing:

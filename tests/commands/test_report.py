@@ -9,7 +9,7 @@ import pytest
 from inspector.errors import RecordError, UsageError
 from inspector.report.page import parts_of
 from tests.commands.asking import ask, session, shown, told
-from tests.fakes import PID, broken_target, firmware_target, guest, linux_target
+from tests.fakes import PID, broken_target, firmware_target, guest, kvm_host_target, linux_target
 
 
 def test_it_says_what_it_wrote(tmp_path: Path) -> None:
@@ -64,3 +64,8 @@ def test_without_radix_tables_nothing_is_written(tmp_path: Path) -> None:
     results = ask(f"report {tmp_path}/guest.html", asked.at)
     assert not results[-1].ok
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_what_is_behind_guests_lpids_are_counted(tmp_path: Path) -> None:
+    assert "of 1 LPID," in shown(f"report {tmp_path}/partitions.html --partition", kvm_host_target())
+    assert "of 2 PIDs," in shown(f"report {tmp_path}/processes.html --lpid 1", kvm_host_target())

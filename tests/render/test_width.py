@@ -100,7 +100,7 @@ RESULTS: list[Result] = [
     *(Total(1 << 40, 1 << 20, ((39, 1 << 40), (12, 1 << 40)), True, *flags) for flags in ((True,), (False, True))),
     Odd(0, 0xFFFFF, MOST, "misaligned-base", LONG, 100_000),
     Unfinished(),
-    Reported(reporting.Written("a-name.html", 10**12, 10**9, 10**9, 10**6, 10**9), True),
+    Reported(reporting.Written("a-name.html", 10**12, 10**9, 10**9, 10**6, 10**9), True, False),
     audit.Found(
         finding.Finding(
             "process-table-outside-ram", "warning", LONG, 0, 0xFFFFF, MOST, REAL, 1 << 51, 99999, MOST, REAL

@@ -31,9 +31,14 @@ function withDerived(facts, column) {
   const rows = column.offset.length;
   const bases = facts.processes.map((each) => Number(BigInt(each.base)));
   const pids = facts.processes.map((each) => each.pid);
-  const names = facts.processes.map(({ pid, lpid }) => (pid === null ? `LPID ${lpid}` : lpid ? `PID ${pid} of ${lpid}` : `PID ${pid}`));
+  const lpids = facts.processes.map((each) => each.lpid);
+  const shortNames = pids.map((pid, tree) => (pid === null ? `LPID ${lpids[tree]}` : `PID ${pid}`));
+  const names = shortNames.map((name, tree) => (pids[tree] !== null && lpids[tree] ? `${name} of LPID ${lpids[tree]}` : name));
+  // Whether it is of what a host has behind its guests, so that trees are known by LPIDs, and what they map is guest real.
+  const behind = pids.length > 0 && pids.every((pid) => pid === null);
   const data = {
-    facts, rows, bases, pids, names,
+    facts, rows, bases, pids, lpids, names, shortNames, behind, gra: column.gra,
+    words: behind ? { id: "LPID", ea: "guest real", trees: "Partitions" } : { id: "PID", ea: "EA", trees: "Processes" },
     root: column.root, offset: column.offset, ra: column.ra, count: column.count,
     shift: column.shift, flags: column.flags, inRam: column.in_ram,
     owner: {
@@ -74,9 +79,13 @@ function rowAt(data, tree, offset) {
   return row < upto && data.offset[row] <= offset ? row : -1;
 }
 
-/** The row that maps an effective address (a BigInt) for a PID, or -1: the kernel's addresses are PID 0's. */
-function rowOfEa(data, pid, ea) {
-  const tree = data.pids.indexOf(ea >> 62n === 3n ? 0 : pid);
+/**
+ * The row that maps an address (a BigInt), or -1: an effective one for a PID of an LPID, of which the kernel's are PID
+ * 0's, or where ``pid`` is null a guest real one of that LPID.
+ */
+function rowOfEa(data, lpid, pid, ea) {
+  const wanted = pid !== null && ea >> 62n === 3n ? 0 : pid;
+  const tree = data.pids.findIndex((each, at) => each === wanted && data.lpids[at] === lpid);
   return tree < 0 ? -1 : rowAt(data, tree, Number((ea >> 12n) << 12n) - data.bases[tree]);
 }
 

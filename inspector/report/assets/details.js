@@ -26,7 +26,8 @@ class Details {
     const ea = eaOf(data, row);
     const pid = data.pids[tree];
     const facts = [
-      ["address", hex16(data.bases[tree] + start)],
+      [data.behind ? "guest real" : "address", hex16(data.bases[tree] + start)],
+      ...(data.gra ? [["guest real", hex(data.gra[row] + (start - data.offset[row]))]] : []),
       ["real address", hex(ra) + (data.inRam[row] ? "" : ", not RAM")],
       ["range", `${hex(ea)} \u2013 ${hex(ea + data.size[row])}, ${sizeText(data.size[row])}`],
       ["to", `${hex(data.ra[row])} \u2013 ${hex(data.ra[row] + data.size[row])}`],

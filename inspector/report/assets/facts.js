@@ -25,10 +25,10 @@ function rowOfCells(cells) {
   return element("tr", {}, ...cells.map((each) => (each instanceof Node ? element("td", {}, each) : element("td", { textContent: each ?? "" }))));
 }
 
-/** A button that leads to an effective address where it is mapped, or else its text. */
-function toEa(app, pid, text, shown = text) {
+/** A button that leads to an effective address, or where there is no PID a guest real one, where it is mapped, or else its text. */
+function toEa(app, lpid, pid, text, shown = text) {
   if (text === null || text === undefined) return "";
-  const row = rowOfEa(app.data, pid, BigInt(text));
+  const row = rowOfEa(app.data, lpid, pid, BigInt(text));
   if (row < 0) return shown;
   const button = element("button", { type: "button", class: "link", textContent: shown });
   button.addEventListener("click", () => {
@@ -61,9 +61,9 @@ function showFindings(root, app) {
   const lines = (upto) => sorted.slice(0, upto).map(([, , each]) => rowOfCells([
     element("span", { class: `severity ${SEVERITIES.includes(each.severity) ? each.severity : "info"}`, textContent: each.severity }),
     each.rule, said(each), each.pid !== null ? String(each.pid) : each.lpid ? `LPID ${each.lpid}` : "",
-    toEa(app, each.pid ?? 0, each.ea), toRa(app, each.ra), toRa(app, each.entry_address),
+    toEa(app, each.lpid, each.pid, each.ea), toRa(app, each.ra), toRa(app, each.entry_address),
   ]));
-  const heads = ["severity", "rule", "what", "PID", "EA", "real address", "entry at"];
+  const heads = ["severity", "rule", "what", app.data.words.id, app.data.words.ea, "real address", "entry at"];
   const show = (upto) => {
     const parts = [element("p", { textContent: summary }), tableOf(heads, lines(upto))];
     if (upto < findings.length) {
@@ -84,12 +84,15 @@ function showRegisters(root, app) {
   }
   root.replaceChildren(...registers.map(({ cpu, chosen, groups }) => {
     const all = groups.flatMap(([, rows]) => rows);
-    const pid = Number(all.find(([name]) => name === "pid")?.[1] ?? 0);
+    const named = (wanted) => BigInt(all.find(([name]) => name === wanted)?.[1] ?? 0);
+    const pid = Number(named("pid"));
+    const hypervisor = named("msr") >> 60n & 1n; // MSR[HV]: quadrants 0 and 3 are then the host's own, whatever LPIDR is
+    const lpid = hypervisor ? 0 : Number(named("lpidr"));
     const parts = groups.map(([head, rows]) => element("div", { class: "group" },
       element("h4", { textContent: head }),
       element("dl", { class: "registers" }, ...rows.map(([name, value, meaning]) => element("div", { title: meaning ?? "" },
         element("dt", { textContent: name }),
-        element("dd", {}, value === null ? "not known" : toEa(app, pid, value, value.slice(2)),
+        element("dd", {}, value === null ? "not known" : toEa(app, lpid, pid, value, value.slice(2)),
           meaning ? element("span", { class: "meaning", textContent: meaning }) : ""))))));
     return element("details", { open: chosen }, element("summary", { textContent: `vCPU ${cpu}` }), ...parts);
   }));
@@ -125,7 +128,7 @@ function showAbout(root, app) {
   });
   root.replaceChildren(
     list,
-    element("h3", { textContent: "Processes" }),
+    element("h3", { textContent: app.data.words.trees }),
     tableOf(["of", "ranges", "mapped", "entry at", "entry", "root table"], processes),
     element("h3", { textContent: "RAM" }),
     tableOf(["from", "up to", "size", "name"], ram),

@@ -8,6 +8,8 @@ class Form {
     this.root = root;
     this.fields = root.elements;
     const { data } = app;
+    this.fields.ea.labels[0].firstChild.textContent = `${data.words.ea} `;
+    this.fields.pid.labels[0].firstChild.textContent = `${data.words.id} `;
     const shifts = [...new Set(data.shift)].sort((one, other) => one - other);
     const used = new Set(data.flags);
     const attributes = data.facts.attributes.filter((name) =>

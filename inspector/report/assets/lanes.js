@@ -101,7 +101,7 @@ class Lanes {
         context.fillRect(0, y, this.canvas.width, Math.round(LANE * ratio));
       }
       context.fillStyle = styled("--ink");
-      context.fillText(app.data.pids[tree] === 0 ? "0 kernel" : app.data.names[tree], 6 * ratio, y + LANE / 2 * ratio);
+      context.fillText(app.data.pids[tree] === 0 ? "0 kernel" : app.data.shortNames[tree], 6 * ratio, y + LANE / 2 * ratio);
       const places = this.placed(tree, across / ratio);
       const cells = this.cells(tree, places, across, ratio);
       drawCells(pen, cells, across, 1, 0, scratch.height, 0, palette);

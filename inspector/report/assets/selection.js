@@ -8,7 +8,7 @@ function maskOf(data, wanted) {
   const flags = flagsMeant(data, wanted);
   const eas = wanted.ea.map(widened);
   const ras = wanted.ra.map(widened);
-  const trees = wanted.pids.size ? data.pids.map((pid) => wanted.pids.has(pid)) : null;
+  const trees = wanted.pids.size ? data.pids.map((pid, tree) => wanted.pids.has(pid ?? data.lpids[tree])) : null;
   const inRam = wanted.inRam === null ? null : Number(wanted.inRam);
   if (!(flags || eas.length || ras.length || trees || wanted.shifts.size || inRam !== null)) return null;
   const mask = new Uint8Array(data.rows);

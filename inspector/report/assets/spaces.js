@@ -88,8 +88,9 @@ function tipOf(data, row, offset) {
   const flags = data.facts.flags[data.flags[row]];
   const attribute = flags.attribute === "normal" ? "" : ` ${flags.attribute}`;
   const outside = data.inRam[row] ? "" : ", not RAM";
+  const through = data.gra ? ` \u2192 guest real ${hex(data.gra[row] + (start - data.offset[row]))}` : "";
   return [
-    `${hex(data.bases[data.root[row]] + start)} \u2192 ${hex(ra)}`,
+    `${hex(data.bases[data.root[row]] + start)}${through} \u2192 ${hex(ra)}`,
     `${data.names[data.root[row]]}, ${flags.shown}${attribute}${outside}`,
     `in a range of ${sizeText(data.size[row])}, ${pagesText(data, row)}`,
     regionOf(data, row),

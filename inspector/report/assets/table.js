@@ -41,7 +41,9 @@ class Table {
     this.active = 0;
     this.asked = false;
     this.heads = COLUMNS.map((column, number) => {
-      const button = element("button", { type: "button", textContent: column.name });
+      const { id, ea } = app.data.words;
+      const textContent = { PID: id, EA: ea }[column.name] ?? column.name;
+      const button = element("button", { type: "button", textContent });
       button.addEventListener("click", () => this.sort(number));
       return element("div", { role: "columnheader", class: `cell c${number}` }, button);
     });
