@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from inspector.mappings.runs import Run
     from inspector.mappings.select import Selection
     from inspector.mappings.tablepages import Holds, TablePages
+    from inspector.trees import Tree
 
 REAL_BITS = PTE_RPN.bit_length()
 """Bits of the longest real address that an entry can lead to."""
@@ -52,9 +53,10 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Titles(Answered):
-    """That mappings of several processes are told from here on."""
+    """That mappings of several processes, or (``behind``) of partitions alone, are told from here on."""
 
     topic: ClassVar[str] = "rmap"
+    behind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ def _rmap(session: Session, arguments: Namespace) -> Iterator[Answer]:
         for each in _mappings(spaces, tables, selection, asked, limit):
             if isinstance(each, Asked) and not titled:
                 titled = True
-                yield Titles()
+                yield Titles(all(tree.pid is None for tree in spaces.trees))
             yield each
     yield from beside(spaces)
 
@@ -221,7 +223,7 @@ def _why(spaces: Spaces, where: Where, hidden: int) -> str:
         it = "it" if where.single else "some of it"
         have = "1 mapping reaches" if hidden == 1 else f"{hidden:,} mappings reach"
         return f"{have} {it}, and none is as was asked"
-    named = _any_of([tree.name for tree in spaces.trees])
+    named = _any_of(spaces.trees)
     if where.start >> REAL_BITS:
         return (
             f"real addresses have at most {REAL_BITS} bits, and this has more: it is rather an effective address, and "
@@ -247,11 +249,14 @@ def _guest_real(spaces: Spaces, address: int) -> str:
     return f"; if a real address of LPID {lpid}'s own is meant, the host has that at {ra:#x}"
 
 
-def _any_of(names: Sequence[str]) -> str:
+def _any_of(trees: Sequence[Tree]) -> str:
+    names = [tree.name for tree in trees]
     if len(names) < 2:
         return f"{names[0]} has nothing that" if names else "no process that was looked at"
     if len(names) > NAMED:
-        return f"none of {len(names):,} processes"
+        partitions = sum(tree.pid is None for tree in trees)
+        counts = (len(names) - partitions, "process", "processes"), (partitions, "partition", "partitions")
+        return f"none of {' and '.join(f'{n:,} {one if n == 1 else many}' for n, one, many in counts if n)}"
     return f"none of {', '.join(names[:-1])} and {names[-1]}"
 
 

@@ -30,7 +30,7 @@ WORDS = {
 def text(result: Answer, style: Style) -> Iterator[str]:
     """Lines for a person."""
     if isinstance(result, Titles):
-        yield style("head", runs.MIXED_HEAD)
+        yield style("head", runs.BEHIND_HEAD if result.behind else runs.MIXED_HEAD)
     elif isinstance(result, Asked):
         yield from _asked(result, style)
     elif isinstance(result, Reached):

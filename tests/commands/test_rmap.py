@@ -8,11 +8,14 @@ import pytest
 
 import inspector
 from inspector.commands.registry import Session, run
+from inspector.commands.rmap import _any_of
 from inspector.errors import UsageError
+from inspector.trees import Tree
 from tests.commands.asking import ask, objects, session, shown, told
 from tests.commands.test_maps import FIELDS
 from tests.fakes import (
     BROKEN_PID,
+    GUEST_RAM_AT,
     IO,
     KERNEL,
     PID,
@@ -31,6 +34,7 @@ from tests.fakes import (
     broken_target,
     firmware_target,
     guest,
+    kvm_host_target,
     linux_target,
 )
 
@@ -208,3 +212,24 @@ def test_nothing_outside_ram_is_read() -> None:
     ask(f"rmap {TIMA:#x} 0..{1 << 52:#x}", at)
     assert target.source.asked
     assert all(target.ram.covers(address, length) for address, length in target.source.asked)
+
+
+def test_what_is_behind_guests_stands_under_the_words_for_it() -> None:
+    target = kvm_host_target()
+    head = shown(f"rmap --partition {GUEST_RAM_AT + 8 * MiB:#x}", target).splitlines()[0]
+    assert head.split() == ["LPID", "guest", "real", "size", "real", "address", "page", "rights"]
+    assert shown(f"rmap {GUEST_RAM_AT + 8 * MiB:#x}", target).splitlines()[0].split()[:2] == ["PID", "EA"]
+
+
+@pytest.mark.parametrize(
+    ("pids", "lpids", "said"),
+    [
+        (5, 0, "none of 5 processes"),
+        (4, 1, "none of 4 processes and 1 partition"),
+        (0, 5, "none of 5 partitions"),
+        (1, 1, "none of PID 0 and LPID 1"),
+    ],
+)
+def test_many_trees_are_counted_by_what_they_are(pids: int, lpids: int, said: str) -> None:
+    trees = [Tree(0, pid, 0, 0) for pid in range(pids)] + [Tree(1 + lpid, None, 0, 0) for lpid in range(lpids)]
+    assert _any_of(trees) == said

@@ -194,3 +194,8 @@ def test_where_kvms_walk_of_a_guest_ends_is_guest_real() -> None:
     assert f"{GUEST_LOST_EA:#x} -> guest real 0x400000  2M" in shown(f"xlate --walker kvm {words}", kvm_host_target())
     assert "guest real 0x400000 2M" in shown(f"compare {words}", kvm_host_target())
     assert "guest real" not in shown(f"xlate --walker kvm {DATA:#x}")
+
+
+def test_of_an_empty_partition_table_entry_no_process_table_is_told() -> None:
+    assert "process table at" not in shown("xlate --lpid 9 0", kvm_host_target())
+    assert "process table at" in shown(f"xlate --lpid {LPID} 0", kvm_host_target())
