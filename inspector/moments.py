@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,11 @@ from inspector.mappings.difference import Changes, Unseen, compare
 from inspector.mappings.table_changes import REACH, TableChanges, compare_tables
 from inspector.radix.columns import Findings, Root, Tables
 from inspector.radix.sweep import Sweep
-from inspector.spaces import TOO_LARGE, Spaces
+from inspector.spaces import NOT_READ, TOO_LARGE, Spaces
 
 if TYPE_CHECKING:
     from inspector.mappings.ranges import Ranges
 
-NOT_READ = ("table-not-captured", "table-unreadable")
-"""Oddities below which there may be mappings that are not seen: not those of what the MMU could not read either."""
 WHOLE_TREE = 1 << 52
 BYTES_AN_ODDITY = 512
 
@@ -27,7 +25,9 @@ BYTES_AN_ODDITY = 512
 @dataclass(frozen=True)
 class Moment:
     """What ``spaces`` mapped, without their tables' bytes: it takes the room of its ranges. ``name`` is what users call
-    it, ``at`` when it was taken (seconds since 1970). ``findings`` are those of the trees that ``ranges`` are of."""
+    it, ``at`` when it was taken (seconds since 1970). ``findings`` are those of the trees that ``ranges`` are of.
+    ``guests`` are, by LPID, what the processes of KVM guests mapped then, led on to the host's memory, where it is of
+    those too."""
 
     name: str
     spaces: Spaces
@@ -35,6 +35,7 @@ class Moment:
     tables: Tables
     findings: Findings
     at: float = field(default_factory=time.time)
+    guests: Mapping[int, Moment] = field(default_factory=dict)
 
     @classmethod
     def of(cls, spaces: Spaces, name: str | None = None) -> Moment:
@@ -48,6 +49,7 @@ class Moment:
             spaces,
             sweep=Sweep(spaces.roots, [], spaces.sweep.findings, spaces.interrupted),
             again=lambda _findings: None,
+            behind=None,  # the ranges are led on already
             progress=lambda _what, _done, _total: None,
         )
         return cls(name or spaces.name, bare, gathered.ranges, spaces.sweep.tables(), findings)
@@ -62,7 +64,8 @@ class Moment:
         """Bytes of memory that it takes, about."""
         arrays: list[Any] = [getattr(of, each.name) for of in (self.ranges, self.tables) for each in fields(of)]
         kept = sum(each.nbytes for each in arrays if isinstance(each, np.ndarray))
-        return kept + BYTES_AN_ODDITY * (len(self.findings.told) + len(self.spaces.trees))
+        kept += BYTES_AN_ODDITY * (len(self.findings.told) + len(self.spaces.trees))
+        return kept + sum(each.nbytes for each in self.guests.values())
 
     def only(self, pids: Collection[int]) -> Moment:
         """The same of the processes with these radix PIDs."""
@@ -186,7 +189,8 @@ def _unseen(moment: Moment, other: Moment, findings: Findings) -> Unseen:
         if (each.lpid, each.pid) not in there and _may_have(moment, each.lpid, each.pid):
             spans.append((len(roots), 0, WHOLE_TREE))
             roots.append(replace(each, descriptor=0))
-    if findings.counts[TOO_LARGE] or any(_partly_told(findings, cause) for cause in NOT_READ):
+    in_part = moment.spaces.partly_behind or bool(findings.counts[TOO_LARGE])
+    if in_part or any(_partly_told(findings, cause) for cause in NOT_READ):
         spans += [(number, 0, WHOLE_TREE) for number in range(len(moment.roots))]
     else:
         for odd in findings.told:

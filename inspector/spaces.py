@@ -32,6 +32,8 @@ READING = "reading the tables"
 COST_FROM = (20, 4, 1, 0)
 """How much of a hundred a tree's last level, and each above it, begins at: nearly all tables are of the last."""
 TOO_LARGE = "too-large"
+NOT_READ = ("table-not-captured", "table-unreadable")
+"""Oddities below which there may be mappings that are not seen: not those of what the MMU could not read either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ class Spaces:
 
     ``behind`` is there for the processes of a KVM guest whose leaves are led on to the host's memory: ``columns``,
     ``ranges`` and ``index`` are then of both stages, with ``gra`` the guest's own real addresses, while ``sweep`` is of
-    the guest's own trees, ``table`` and its tables' addresses guest real. ``ram`` is the host's."""
+    the guest's own trees, ``table`` and its tables' addresses guest real. ``ram`` is the host's.
+    ``partly_behind`` where not all of the tree behind could be read, so that more may be mapped than is seen."""
 
     name: str
     trees: tuple[Tree, ...]
@@ -70,6 +73,7 @@ class Spaces:
     changing: bool = False
     again: Callable[[Findings], Iterator[Columns] | None] = lambda _findings: None
     behind: Behind | None = None
+    partly_behind: bool = False
     progress: Progress = lambda _what, _done, _total: None
     _gathered: Gathered | None = field(default=None, init=False, repr=False)
     _of_tables: Findings | None = field(default=None, init=False, repr=False)
@@ -351,5 +355,12 @@ def spaces_of(
         memory.changing,
         again,
         behind if composed else None,
+        within is not None and composed and _in_part(within.spaces),
         guest.progress,
     )
+
+
+def _in_part(behind: Spaces) -> bool:
+    """Whether there may be more in the tree behind than could be read of it."""
+    counts = behind.sweep.findings.counts
+    return behind.partly_behind or behind.gathered().cut or any(counts[cause] for cause in (*NOT_READ, TOO_LARGE))

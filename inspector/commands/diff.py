@@ -29,6 +29,10 @@ from inspector.trees import base_of
 if TYPE_CHECKING:
     from inspector.moments import Moment
 
+PARTLY_BEHIND = (
+    "not all of what the host has behind this guest could be read, so that what is missing there is unseen, and not "
+    "gone; --partition tells what is lacking"
+)
 LONGEST = 24 * 3600.0
 """Seconds that --run waits at most."""
 
@@ -99,16 +103,20 @@ def _named(session: Session, arguments: Namespace, name: str, side: str) -> Look
     mark = session.marks.get(name)
     if mark is not None:
         lpid = None if arguments.lpid is None else lpid_of(session, arguments)
-        if lpid and (arguments.nested or not arguments.partition):
+        if arguments.nested:
             raise UsageError(
-                f"a mark does not hold the processes of LPID {lpid}, but with --partition what the host has behind it; "
-                "--run and snapshots ('record FILE') compare its processes"
+                f"a mark does not hold the guests of LPID {lpid}'s own, but its processes and, with --partition, what "
+                "the host has behind it; --run and snapshots ('record FILE') compare --nested"
             )
         if arguments.partition and lpid == 0:
             raise UsageError("a mark does not hold LPID 0's own partition-scoped tree; --run and snapshots compare it")
         if arguments.partition:
             mark = mark.partitions(lpid)
-        elif arguments.pid is not None:
+        elif lpid:
+            if lpid not in mark.guests:
+                raise UsageError(f"there was no KVM guest of LPID {lpid} at {name!r}; 'mark NAME' keeps those of now")
+            mark = mark.guests[lpid]
+        if arguments.pid is not None and not arguments.partition:
             mark = mark.only(pids_of(session, arguments.pid))
         return replace(mark, name=f"mark {name}")
     return (yield from _file(session, arguments, name, side))
@@ -208,14 +216,19 @@ def _beside(session: Session, arguments: Namespace, before: Moment, after: Momen
 
     there = {each.pid for moment in (before, after) for each in moment.spaces.trees}
     unreadable = {each.pid for moment in (before, after) for each in moment.spaces.absent if each.cause != "no-process"}
+    seen = (before.spaces, after.spaces)
+    whose = [*(each.lpid for of in seen for each in of.trees), *(each.lpid for of in seen for each in of.absent)]
+    lpid = whose[0] if whose else session.value(arguments.lpid or "0")
     for pid in dict.fromkeys(pids_of(session, arguments.pid)):
         if pid not in there | unreadable:
             reason = f"the process-table entry of PID {pid} is empty on both sides: no address space has this PID"
-            yield Odd(0, pid, base_of(pid), "no-process", reason)
+            yield Odd(lpid, pid, base_of(pid), "no-process", reason)
     sides: list[list[Beside]] = []
     for moment in (before, after):
         spaces = moment.spaces
-        odd = [not_there(each) for each in spaces.absent if each.cause != "no-process"]
+        odd: list[Beside] = [not_there(each) for each in spaces.absent if each.cause != "no-process"]
+        if spaces.partly_behind:
+            odd.append(Note(PARTLY_BEHIND))
         sides.append([*odd, *oddities(spaces, moment.findings), *unlisted(spaces.missed)])
     both = set(sides[0]) & set(sides[1])
     for side, moment, said in zip(("before", "after"), (before, after), sides, strict=True):

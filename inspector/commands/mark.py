@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from inspector.commands.notes import Note
@@ -14,6 +14,7 @@ from inspector.errors import UsageError
 
 if TYPE_CHECKING:
     from inspector.moments import Moment
+    from inspector.spaces import Spaces
 
 MOST_BYTES = 2 << 30
 """All marks of a session together take so much memory at most."""
@@ -59,9 +60,14 @@ def _mark(session: Session, arguments: Namespace) -> Iterator[Marked | Beside]:
     spaces = yield from looked_at(session, EVERY_PROCESS, guests=True)
     if spaces is None:
         return
-    if spaces.interrupted:
-        raise UsageError(f"interrupted, so {name!r} was not made: half of what is mapped is no mark; try again")
-    moment = Moment.of(spaces)
+    try:
+        if spaces.interrupted:
+            raise KeyboardInterrupt
+        moment = replace(Moment.of(spaces), guests=dict(_guests(session, spaces)))
+    except KeyboardInterrupt:
+        raise UsageError(
+            f"interrupted, so {name!r} was not made: half of what is mapped is no mark; try again"
+        ) from None
     others = sum(each.nbytes for each in marks.values() if each is not marks.get(name))
     if others + moment.nbytes > MOST_BYTES:
         raise UsageError(
@@ -74,6 +80,20 @@ def _mark(session: Session, arguments: Namespace) -> Iterator[Marked | Beside]:
     if session.stdout is not None:  # one command, and no session after it
         yield Note("it ends with this command; -c gives several in one session, and 'record FILE' keeps for longer")
     yield from beside(spaces, moment.findings)
+    for of_guest in moment.guests.values():
+        yield from beside(of_guest.spaces, of_guest.findings)
+
+
+def _guests(session: Session, spaces: Spaces) -> Iterator[tuple[int, Moment]]:
+    """By LPID, what the processes of the guests map whose partition-scoped trees are there."""
+    from inspector.moments import Moment
+
+    for tree in spaces.trees:
+        if tree.pid is None:
+            try:
+                yield tree.lpid, Moment.of(session.at.spaces(lpid=tree.lpid), f"LPID {tree.lpid}")
+            except UsageError:  # gone meanwhile
+                continue
 
 
 def known(session: Session, name: str) -> str:
@@ -114,9 +134,9 @@ COMMANDS = (
             Example("mark before", "then let it run, and 'diff before'"),
             Example("mark", "the marks there are"),
         ),
-        "A mark holds every mapping and every table page of all processes, and of what a bare machine's hypervisor has "
-        "behind its KVM guests, in the memory of this session: it is gone "
-        "when the session ends ('record FILE' keeps for longer), and stays when the target is opened again. A mark of "
-        "the same name takes the place of the one before.",
+        "A mark holds every mapping and every table page of all processes, and of a bare machine's KVM guests what the "
+        "host has behind them and what their own processes map (but not their guests'), in the memory of this session: "
+        "it is gone when the session ends ('record FILE' keeps for longer), and stays when the target is opened again. "
+        "A mark of the same name takes the place of the one before.",
     ),
 )

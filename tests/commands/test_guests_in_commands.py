@@ -167,13 +167,6 @@ def test_a_mark_keeps_what_is_behind_guests() -> None:
         assert not [each for each in objects(list(run(on, ["diff", "before", *words]))) if "change" in each]
 
 
-def test_a_mark_says_that_guests_processes_are_not_in_it() -> None:
-    on = session(kvm_host_target())
-    list(run(on, ["mark", "before"]))
-    with pytest.raises(UsageError, match="does not hold the processes of LPID 1"):
-        list(run(on, ["diff", "before", "--lpid", "1"]))
-
-
 # -- export, sql, report -----------------------------------------------------------------------------------------------
 
 
