@@ -8,11 +8,10 @@ from typing import Any
 from inspector.commands.translation import Compared, Xlate
 from inspector.radix.access import encoded_rights
 from inspector.radix.bits import ATT_NAMES, PTE_ATT, PTE_C, PTE_PRIVILEGED, PTE_R
-from inspector.radix.outer import STAGE as OUTER
 from inspector.radix.steps import decode_step
 from inspector.radix.translation import Step, Translation
 from inspector.radix.walk import WALKER
-from inspector.render import fields, nesting
+from inspector.render import fields
 from inspector.render.style import Style, compact_size, counted, hexadecimal
 
 _ACCESSES = {"r": "a load", "w": "a store", "x": "a fetch", None: "a load"}
@@ -26,8 +25,7 @@ def text(result: Xlate | Compared, style: Style) -> Iterator[str]:
     answer = result.answer
     yield _headline(answer, style, result.in_ram)
     yield from style.wrap(_whose_fault(answer), "  ", kind="bad")  # before all else: whose tables to look at
-    steps = answer.steps if answer.outer_lpid is None else nesting.folded(answer.steps)
-    for step in steps:
+    for step in answer.steps:
         yield from _step(step, style)
     if answer.reason and not (answer.ok and answer.relocation):
         yield from style.wrap(answer.reason, "  ", kind="dim" if answer.ok else "bad")
@@ -46,8 +44,6 @@ def _whose_fault(answer: Translation) -> str:
     """In whose tables the hardware's walk of a KVM guest ended; of the host itself there is nothing to tell apart."""
     if answer.ok or not answer.lpid or answer.walker != WALKER or answer.stage is None:
         return ""
-    if answer.outer_lpid is not None:
-        return nesting.whose_fault(answer, _ACCESSES[answer.access])
     if answer.stage == 1:
         return "it ends in the guest's own tables; the host led on to them"
     last = answer.steps[-1] if answer.steps else None
@@ -69,13 +65,7 @@ def _withheld(answer: Translation) -> str:
     granted, left = encoded_rights(answer.leaf), answer.rights
     if granted == left:
         return ""
-    if answer.outer_lpid is not None:
-        by = nesting.granted(answer)
-        for rights in by.values():
-            granted &= rights
-        if granted == left:
-            return f"the {', the '.join(f'{whose} grants {rights}' for whose, rights in by.items())}"
-    elif answer.gra is not None:
+    if answer.gra is not None:
         last = answer.steps[-1].value
         of_host = granted if last is None else encoded_rights(last)
         if granted & of_host == left:
@@ -119,15 +109,13 @@ def _walked(answer: Translation) -> bool:
 def _whose(answer: Translation) -> str:
     parts = [] if answer.walker == WALKER else [answer.walker]
     if answer.lpid is not None:
-        parts.append(f"LPID {answer.lpid}" + ("" if answer.outer_lpid is None else f" of LPID {answer.outer_lpid}'s own"))
+        parts.append(f"LPID {answer.lpid}")
     if answer.pid is not None:
         parts.append(f"PID {answer.pid}")
     if not answer.relocation:
         parts.append("real mode")
     elif answer.ok and answer.gra is not None:
         parts.append(f"gra {answer.gra:#x}")
-        if answer.outer_gra is not None:
-            parts.append(f"L1 real {answer.outer_gra:#x}")
     return " ".join(parts)
 
 
@@ -139,8 +127,7 @@ def _step(step: Step, style: Style) -> Iterator[str]:
         name = {"partition-table": "partition", "process-table": "process"}[step.table]
     value = "????????????????" if step.value is None else f"{step.value:016x}"
     first = f"{indent}{name:<9} [{step.index}]"
-    begins = step.level in (3, None) or (step.stage == OUTER and step.kind == "leaf")
-    purpose = f"  for the {step.purpose}" if step.purpose and begins else ""
+    purpose = f"  for the {step.purpose}" if step.purpose and step.level in (3, None) else ""
     yield f"{first:<22} {style('address', f'{step.address:#x}')}: {style('value', value)}{style('dim', purpose)}"
     if step.second is not None:
         yield f"{indent:<22} {style('address', f'{step.address + 8:#x}')}: {style('value', f'{step.second:016x}')}"
@@ -199,8 +186,6 @@ def translation_object(answer: Translation) -> dict[str, Any]:
         "pid": answer.pid,
         "ra": hexadecimal(answer.ra),
         "gra": hexadecimal(answer.gra),
-        "outer_lpid": answer.outer_lpid,
-        "outer_gra": hexadecimal(answer.outer_gra),
         "page_shift": answer.page_shift,
         "page_size_index": answer.page_size_index,
         "may_read": answer.rights.read,
