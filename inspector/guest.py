@@ -156,15 +156,17 @@ class Guest:
         walker: str = walk.WALKER,
         pid: int | None = None,
         lpid: int | None = None,
+        nested: tuple[int, int] | None = None,
         guest_real: bool = False,
         cpu: int | None = None,
     ) -> Translation:
         """Where ``ea`` goes, entry by entry, by the chosen vCPU's registers.
 
         ``pid`` and ``lpid`` ask as if that process or partition ran; ``guest_real`` takes ``ea`` for a real address of
-        the partition. ``access`` asks whether such an access may proceed. Raises UsageError for an EA of more than 64
-        bits and for an access, a walker or a partition that is not there, and UnknownRegister where the answer hangs on
-        a register that is not known."""
+        the partition. ``nested`` (PTCR, LPID) is of that partition's own guest of this LPID, by the partition table
+        that PTCR gives, through three stages. ``access`` asks whether such an access may proceed. Raises UsageError for
+        an EA of more than 64 bits and for an access, a walker or a partition that is not there, and UnknownRegister
+        where the answer hangs on a register that is not known."""
         if not 0 <= ea < 1 << 64:
             raise UsageError(f"{ea:#x} is no effective address, which has 64 bits and no sign; give a smaller value")
         if access not in (None, "r", "w", "x"):
@@ -177,13 +179,19 @@ class Guest:
                         f"there is no LPID {lpid} to be seen: this guest's hypervisor is out of sight, and it is LPID 0"
                     )
                 context = context.as_partition(lpid)
+            within = None
+            if nested is not None:
+                if not (lpid and nested[1]):
+                    raise UsageError("only a KVM guest has guests of its own, and LPID 0 is none of them; name both")
+                within = context
+                context = replace(context.as_partition(nested[1]), ptcr=nested[0])
             if pid is not None:
                 context = context.as_process(pid, ea)
             if guest_real:
                 context = context.untranslated()
             if walker == walk.WALKER:
-                return self._hardware(context, ea, access)
-            return self._software(context, ea, software_walk.variant(walker))
+                return self._hardware(context, ea, access, within)
+            return self._software(context, ea, software_walk.variant(walker), within)
 
     @contextmanager
     def _while_running(self) -> Iterator[None]:
@@ -200,7 +208,7 @@ class Guest:
             )
             raise UsageError(f"the guest is running, so {error.name} of vCPU {error.cpu} is not known; {way}") from None
 
-    def _hardware(self, context: Context, ea: int, access: Access | None) -> Translation:
+    def _hardware(self, context: Context, ea: int, access: Access | None, within: Context | None) -> Translation:
         translated = context.relocation(access)
         if translated and self.roots.state != "radix":
             return Translation(
@@ -211,16 +219,16 @@ class Guest:
                 cause=self.roots.state if self.roots.state == "hash-mmu" else "no-root",
                 reason=self.roots.explanation,
             )
-        return self._marked(walk.translate(self.memory.read_u64, context, ea, access))
+        return self._marked(walk.translate(self.memory.read_u64, context, ea, access, within))
 
-    def _software(self, context: Context, ea: int, which: software_walk.Variant) -> Translation:
+    def _software(self, context: Context, ea: int, which: software_walk.Variant, within: Context | None) -> Translation:
         if self.roots.state != "radix":
             return Translation(
                 ea=ea, walker=which.name, status="fault", errno="EINVAL", cause="no-root", reason=self.roots.explanation
             )
         lpid = 0 if context.flat or context.hypervisor else context.lpidr or 0
         if not context.flat:
-            table = self._partition_process_table(context, lpid)
+            table = self._partition_process_table(context, lpid, within)
             if table is None:
                 return Translation(
                     ea=ea,
@@ -231,12 +239,13 @@ class Guest:
                     reason=f"the partition-table entry of LPID {lpid} cannot be read or describes no radix tree",
                 )
             context = replace(context, process_table=table)
-        read = walk.guest_reader(self.memory.read_u64, replace(context, process_table=None), lpid)
-        return self._marked(replace(software_walk.translate(read, context, ea, which), lpid=lpid))
+        read = walk.guest_reader(self.memory.read_u64, replace(context, process_table=None), lpid, within)
+        answer = software_walk.translate(read, context, ea, which)
+        return self._marked(replace(answer, lpid=lpid, outer_lpid=within.lpidr if within else None))
 
-    def _partition_process_table(self, context: Context, lpid: int) -> int | None:
+    def _partition_process_table(self, context: Context, lpid: int, within: Context | None = None) -> int | None:
         """PATE1 of ``lpid``: what KVM keeps as ``arch.process_table`` of that guest."""
-        entry = walk.partition_entry(self.memory.read_u64, context.as_partition(lpid), lpid)
+        entry = walk.partition_entry(self.memory.read_u64, context.as_partition(lpid), lpid, within)
         return None if entry is None else entry[1] | PATE1_GR
 
     def _marked(self, answer: Translation) -> Translation:
@@ -252,11 +261,12 @@ class Guest:
         access: Access | None = None,
         pid: int | None = None,
         lpid: int | None = None,
+        nested: tuple[int, int] | None = None,
         guest_real: bool = False,
         cpu: int | None = None,
     ) -> list[Translation]:
         """The answer of every walker, the hardware's first."""
-        ask = partial(self.translate, ea, pid=pid, lpid=lpid, guest_real=guest_real, cpu=cpu)
+        ask = partial(self.translate, ea, pid=pid, lpid=lpid, nested=nested, guest_real=guest_real, cpu=cpu)
         return [ask(access=access), *(ask(walker=name) for name in software_walk.VARIANTS)]
 
     # -- tables ----------------------------------------------------------------------------------------------------

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from inspector.commands.notes import Note
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
-from inspector.commands.roots import lpid_of
+from inspector.commands.roots import lpid_of, nested_of
 from inspector.commands.scope import (
     Beside,
     Unfinished,
     count,
     looked_at,
-    nested_of,
     not_there,
     scope_arguments,
     selection_arguments,

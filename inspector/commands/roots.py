@@ -17,6 +17,9 @@ from inspector.radix.descriptors import PATE0, PATE1, PROCESS_TABLE, PRTE0, PTCR
 from inspector.radix.fields import Decoded, Format
 from inspector.roots import Roots
 
+NESTED = "of its own guest N, by the partition table that it told of"
+"""What ``--nested`` is; :func:`nested_of` reads it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Word:
@@ -107,6 +110,24 @@ def lpid_of(session: Session, arguments: Namespace) -> int:
     return value
 
 
+def nested_of(session: Session, arguments: Namespace) -> tuple[int, int] | None:
+    """(PTCR, LPID) of the guest's guest that ``--nested`` asks for, None where it does not. Raises UsageError."""
+    text: str | None = arguments.nested
+    if text is None:
+        return None
+    if not lpid_of(session, arguments):
+        raise UsageError("--nested is of a KVM guest's own guests; say whose with --lpid N, 'lpids' lists them")
+    ptcr, colon, number = text.rpartition(":")
+    if not colon or not ptcr.strip() or not number.strip():
+        raise UsageError(f"--nested takes the value that the guest registered and an LPID in it, not {text!r}: PTCR:N")
+    return session.value(ptcr), session.value(number)
+
+
+def whose_guest(lpid: int, nested: tuple[int, int]) -> Note:
+    """Whose guest it is that is told of."""
+    return Note(f"LPID {nested[1]} here is the guest of LPID {lpid}, by the partition table that this has written")
+
+
 # -- roots -------------------------------------------------------------------------------------------------------------
 
 
@@ -175,12 +196,16 @@ def _pids(session: Session, arguments: Namespace) -> Iterator[ProcessTable | Liv
         yield RootsFound(guest.roots, ())
         return
     lpid = lpid_of(session, arguments)
-    within = guest.partition(lpid) if lpid else None
+    nested = nested_of(session, arguments)
+    if nested:
+        yield whose_guest(lpid, nested)
+    within = guest.partition(lpid, nested) if lpid else None
+    lpid = within.lpid if within else 0
     if within is not None and not within.registered:
         yield Note(within.unregistered)
     address, size = guest.process_table() if within is None else within.process_table
     yield ProcessTable(address, size // ENTRY_BYTES, lpid)
-    current = current_pids(guest, lpid)
+    current = {} if nested else current_pids(guest, lpid)  # an L2 runs under an LPID of KVM's own
     seen = set()
     missed = Missed(table="process table" if within is None else f"process table of LPID {lpid}")
     for process in guest.processes(missed) if within is None else within.processes(missed):
@@ -195,6 +220,7 @@ def _pids(session: Session, arguments: Namespace) -> Iterator[ProcessTable | Liv
 
 def _pids_arguments(parser: Parser) -> None:
     parser.add_argument("--lpid", metavar="N", help="those of the KVM guest with this LPID; 'lpids' lists them")
+    parser.add_argument("--nested", metavar="PTCR:N", help=NESTED)
 
 
 COMMANDS = (
@@ -216,6 +242,6 @@ COMMANDS = (
         (Example("pids", "every address space there is, and which of them vCPUs run in"),),
         "A radix PID is an address space, not a task: threads share one, and PID 0 is the kernel. On a bare machine "
         "the table is the host's own, of LPID 0; that of a KVM guest is told with --lpid, and its addresses are guest "
-        "real.",
+        "real. --nested tells those of that guest's own guest (L2), whose addresses are what that calls real.",
     ),
 )

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from inspector.commands.notes import Note, if_changing
 from inspector.commands.registry import Parser, Session
-from inspector.commands.roots import RootsFound, Unlisted, current_pids, lpid_of, unlisted
+from inspector.commands.roots import (
+    NESTED,
+    RootsFound,
+    Unlisted,
+    current_pids,
+    lpid_of,
+    nested_of,
+    unlisted,
+    whose_guest,
+)
 from inspector.errors import UsageError
 from inspector.partitions import partition_table
 from inspector.radix.bits import KERNEL_PID
@@ -83,7 +92,7 @@ def scope_arguments(parser: Parser, which: Which = "all") -> None:
         "--partition", action="store_true", help="what the host has behind the KVM guest of --lpid, or behind all"
     )
     parser.add_argument("--lpid", metavar="N", help="of the KVM guest with this LPID, led on to the host's memory")
-    parser.add_argument("--nested", metavar="PTCR:N", help="of its own guest N, by the partition table that it told of")
+    parser.add_argument("--nested", metavar="PTCR:N", help=NESTED)
 
 
 def looked_at(
@@ -108,7 +117,7 @@ def looked_at(
     lpid = lpid_of(session, arguments)
     nested = nested_of(session, arguments)
     if nested:
-        yield Note(f"LPID {nested[1]} here is the guest of LPID {lpid}, by the partition table that this has written")
+        yield whose_guest(lpid, nested)
     if arguments.partition:
         every = arguments.lpid is None
         if every:
@@ -139,19 +148,6 @@ def looked_at(
     if spaces.interrupted:
         yield Unfinished()
     return spaces
-
-
-def nested_of(session: Session, arguments: Namespace) -> tuple[int, int] | None:
-    """(PTCR, LPID) of the guest's guest that ``--nested`` asks for, None where it does not. Raises UsageError."""
-    text: str | None = arguments.nested
-    if text is None:
-        return None
-    if not lpid_of(session, arguments):
-        raise UsageError("--nested is of a KVM guest's own guests; say whose with --lpid N, 'lpids' lists them")
-    ptcr, colon, number = text.rpartition(":")
-    if not colon or not ptcr.strip() or not number.strip():
-        raise UsageError(f"--nested takes the value that the guest registered and an LPID in it, not {text!r}: PTCR:N")
-    return session.value(ptcr), session.value(number)
 
 
 def tables_within(session: Session, arguments: Namespace) -> Partition | None:

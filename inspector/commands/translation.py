@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from inspector.commands.registry import Command, Example, Parser, Session
+from inspector.commands.roots import NESTED, nested_of
 from inspector.errors import InspectorError, TargetError, UsageError
 from inspector.radix.translation import Translation
 from inspector.radix.walk import WALKER
@@ -62,7 +63,7 @@ def disagreement(hardware: Translation, software: Translation, lead: str = "") -
     lead = lead or f"{software.walker} disagrees"
     if hardware.ok and not software.ok:
         return f"{lead}: it ends in {software.errno} ({software.reason})"
-    if not hardware.ok and software.ok and hardware.stage == 2 and hardware.gra == software.ra:
+    if not hardware.ok and software.ok and (hardware.stage or 0) > 1 and hardware.gra == software.ra:
         return None  # the guest's own tables lead there for both, and KVM's walk ends where the host's stage begins
     if not hardware.ok and software.ok:
         return f"{lead}: it reaches {software.ra:#x} where the hardware faults"
@@ -97,7 +98,8 @@ def _as_whom(session: Session, arguments: Namespace) -> dict[str, Any]:
     for name, value in (("--pid", pid), ("--lpid", lpid)):
         if value is not None and value >> ID_BITS:
             raise UsageError(f"{name} takes a number of at most {ID_BITS} bits, not {value:#x}")
-    return {"pid": pid, "lpid": lpid, "guest_real": arguments.guest_real}
+    nested = nested_of(session, arguments)
+    return {"pid": pid, "lpid": lpid, "nested": nested, "guest_real": arguments.guest_real}
 
 
 def _xlate(session: Session, arguments: Namespace) -> Iterator[Xlate]:
@@ -138,6 +140,7 @@ def _where(parser: Parser) -> None:
     parser.add_argument("ea", nargs="+", metavar="EA", help="an effective address, or - for standard input")
     parser.add_argument("--pid", metavar="N", help="as if the process with this radix PID ran")
     parser.add_argument("--lpid", metavar="N", help="as if this partition ran")
+    parser.add_argument("--nested", metavar="PTCR:N", help=NESTED)
     parser.add_argument("--guest-real", action="store_true", help="EA is a real address of the partition")
     parser.add_argument("--access", choices=("r", "w", "x"), help="may it be read, written, executed now?")
 
@@ -160,7 +163,10 @@ COMMANDS = (
         ),
         "Follows the chosen vCPU's registers (MSR, PID, LPIDR, AMR, IAMR) where nothing else is said. Without --access "
         "the answer is the mapping, and the rights that the vCPU would have; with it, whether that access may "
-        "proceed.",
+        "proceed. With --lpid N a guest's address goes through two stages, its own tables and the host's. With "
+        "--nested too, that guest's own guest (L2) is meant, and there are three: 1 is the L2's own, 2 its "
+        "hypervisor's (L1) and 3 the host's, of which the trace has the leaves alone where it led on; JSON has every "
+        "entry.",
     ),
     Command(
         "compare",

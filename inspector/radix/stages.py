@@ -1,8 +1,8 @@
 """The two stages of the hardware's walk: the tables above a tree, the tree itself, and what was met on the way.
 
 One :class:`Step` for every entry read. The second stage, where there is one, is a function that the first sends each
-of its addresses through, so that there is one tree walk for both. :mod:`inspector.radix.walk` makes a translation of
-it.
+of its addresses through, so that there is one tree walk for both; and so is the third, the host's behind a hypervisor
+that is a guest itself (:mod:`inspector.radix.outer`). :mod:`inspector.radix.walk` makes a translation of it.
 """
 
 from __future__ import annotations
@@ -94,6 +94,12 @@ class Walk:
     depth: int = 0
     purpose: str | None = None
     """What the second stage is walked for, while it is."""
+    stage: int = 2
+    """The number of the partition-scoped stage: 3 for the host's behind an L1."""
+    real: str = "guest real"
+    """What the addresses are called that go into it."""
+    outer: Resolve | None = None
+    """For an L2: sends what the L1 calls real through the host's tree, to read it."""
 
     def note(self, text: str) -> None:
         """Keep a sentence that should be known besides, once."""
@@ -156,7 +162,8 @@ class Walk:
             if stray:
                 base &= ~stray
                 qemu = "QEMU drops the low bits"
-                if address < 0 and resolve is not None:  # ppc_radix64_process_scoped_xlate, where MSR[HV] is 0
+                # ppc_radix64_process_scoped_xlate, where MSR[HV] is 0
+                if address < 0 and stage == 1 and resolve is not None:
                     qemu = "QEMU 7.2 drops the low bits of every other table but takes a guest's root as it stands"
                 self.note(
                     f"{came_from()} has a table base that is not aligned to the table's size: {qemu} ({stray:#x}), the "
@@ -165,7 +172,8 @@ class Walk:
             covered -= size
             index = target >> covered & ((1 << size) - 1)
             guest_address = base + 8 * index
-            real = guest_address if resolve is None else resolve(guest_address, f"level {level} entry")
+            whose = "" if stage == 1 else "L1's "
+            real = guest_address if resolve is None else resolve(guest_address, f"{whose}level {level} entry")
             nested = None if resolve is None else guest_address
             of: tuple[Table, int, int, int] = ("radix", stage, level, index)
             try:
@@ -218,17 +226,21 @@ class Walk:
                 "partition-table-misaligned",
                 f"PTCR {ptcr:#x} gives a partition table at {base:#x} that is not aligned to its size ({size:#x})",
                 DSISR_BADCONFIG,
-                2,
+                self.stage,
             )
         if lpid * ENTRY_BYTES >= size:
             raise Fault(
                 "lpid-beyond-table",
                 f"LPID {lpid} lies past the partition table, which holds {size // ENTRY_BYTES} entries",
                 DSISR_BADCONFIG,
-                2,
+                self.stage,
             )
         address = base + lpid * ENTRY_BYTES
-        step = Step("partition-table", 2, None, lpid, address, None, "partition-entry", depth=self.depth)
+        of: tuple[Table, int, None, int] = ("partition-table", self.stage, None, lpid)
+        own = None if self.outer is None else address
+        if self.outer is not None:
+            address = self.outer(address, "L1's partition-table entry")
+        step = Step(*of, address, None, "partition-entry", guest_address=own, depth=self.depth)
         dw0 = self.word(step, f"PTCR {ptcr:#x}", DSISR_BADCONFIG)
         at = len(self.steps) - 1
         dw1 = self.word(replace(step, address=address + 8), f"PTCR {ptcr:#x}", DSISR_BADCONFIG)
@@ -239,14 +251,14 @@ class Walk:
                 f"the partition-table entry of LPID {lpid} ({dw0:#018x}) has HR clear: "
                 + ("it is empty" if not dw0 else "it describes a hashed page table"),
                 DSISR_BADCONFIG,
-                2,
+                self.stage,
             )
         if lpid == 0 and not self.context.hypervisor:
             raise Fault(
                 "lpid-zero",
                 "LPID 0 is the hypervisor's own, and MSR[HV] is 0: no translation is made",
                 DSISR_BADCONFIG,
-                2,
+                self.stage,
             )
         return Partition(dw0, dw1)
 
@@ -255,7 +267,8 @@ class Walk:
         self.depth += 1
         self.purpose = purpose
         try:
-            return self.tree(partition.dw0, guest_real, 2, f"the partition-table entry of LPID {lpid}", None)
+            owner = f"the partition-table entry of LPID {lpid}"
+            return self.tree(partition.dw0, guest_real, self.stage, owner, self.outer)
         finally:
             self.depth -= 1
             self.purpose = None
@@ -268,15 +281,15 @@ class Walk:
                 leaf = self.second_stage(partition, lpid, purpose, guest_real)
                 denial = deny(leaf.entry, "r", self.context, partition_scoped=True)
                 if denial:
-                    raise Fault(denial.cause, f"reading the {purpose}: {denial.reason}", denial.bits, 2)
+                    raise Fault(denial.cause, f"reading the {purpose}: {denial.reason}", denial.bits, self.stage)
+                return leaf.ra if self.outer is None else self.outer(leaf.ra, purpose)
             except Fault as fault:
                 raise Fault(
                     fault.cause,
-                    f"the {purpose} at guest real {guest_real:#x} cannot be reached: {fault.reason}",
+                    f"the {purpose} at {self.real} {guest_real:#x} cannot be reached: {fault.reason}",
                     None if fault.bits is None else fault.bits | DSISR_PRTABLE_FAULT,
-                    2,
+                    fault.stage,
                 ) from None
-            return leaf.ra
 
         return resolve
 

@@ -14,7 +14,7 @@ def decode_step(step: Step) -> tuple[Decoded, ...]:
     if step.value is None:
         return ()
     if step.table == "radix":
-        return (decode_entry(step.value, step.level, step.shift, step.stage),)
+        return (decode_entry(step.value, step.level, step.shift, min(step.stage, 2)),)
     first, second = (PATE0, PATE1) if step.table == "partition-table" else (PRTE0, PRTE1)
     words = [first.decode(step.value)]
     if step.second is not None:

@@ -19,7 +19,8 @@ ReadWord = Callable[[int], int]
 class Step:
     """One entry read.
 
-    ``stage`` is 1 for process-scoped and 2 for partition-scoped; ``level`` counts down from 3 (root) to 0 and is None
+    ``stage`` is 1 for process-scoped and 2 for partition-scoped; of a guest's guest (L2) 2 is its hypervisor's
+    partition-scoped tree (L1), and 3 the host's behind that. ``level`` counts down from 3 (root) to 0 and is None
     for the entry of a partition or process table. ``address`` is the real address that was read; ``guest_address`` is
     the guest real address it came from where a partition-scoped tree lay between. ``value`` is the raw entry, its first
     doubleword where it has two (``second`` is then the other, if it was read), and None where it could not be read.
@@ -79,7 +80,10 @@ class Translation:
     real address, ``gra`` the guest real one where there are two stages (it is told too where the first stage reached it
     and the second failed), and ``page_shift`` log2 of the smallest page on
     the way. ``errno`` is set for software walks only. ``cause`` is a slug and ``reason`` its sentence; ``stage`` is the
-    stage that failed. ``leaf`` is the raw process-scoped leaf (the partition-scoped one where there is no other).
+    stage that failed, numbered as :class:`Step` has it. Of a guest's guest ``lpid`` and ``gra`` are its own, and
+    ``outer_lpid`` and ``outer_gra`` its hypervisor's: the LPID that the host gave that, and what that calls real
+    (told too where only the host's stage failed). ``leaf`` is the raw process-scoped leaf (the partition-scoped one
+    where there is no other).
     ``notes`` are what should be known besides: assumptions made, and oddities that the hardware passes over.
     """
 
@@ -94,6 +98,8 @@ class Translation:
     pid: int | None = None
     ra: int | None = None
     gra: int | None = None
+    outer_lpid: int | None = None
+    outer_gra: int | None = None
     page_shift: int | None = None
     page_size_index: int | None = None
     rights: Rights = NO_RIGHTS

@@ -22,6 +22,7 @@ from inspector.radix.bits import (
     REAL_MODE_MASK,
     TREE_BITS,
 )
+from inspector.radix.outer import STAGE, Outer
 from inspector.radix.stages import Fault, Reached, Walk
 from inspector.radix.translation import ALL_RIGHTS, Access, Interrupt, ReadWord, Translation
 
@@ -29,21 +30,33 @@ WALKER = "hardware"
 REAL_MODE_SHIFT = 12
 
 
-def partition_entry(read: ReadWord, context: Context, lpid: int) -> tuple[int, int] | None:
-    """The two doublewords of a radix partition's entry, or None where there is no such entry or it cannot be read."""
+def _walk(read: ReadWord, context: Context, access: Access | None, within: Context | None) -> Walk:
+    """A walk in the host's memory, or in that of the guest that LPIDR of ``within`` is. Raises Fault."""
+    walk = Walk(read, context, access)
+    if within is not None:
+        Outer(walk, within)
+    return walk
+
+
+def partition_entry(
+    read: ReadWord, context: Context, lpid: int, within: Context | None = None
+) -> tuple[int, int] | None:
+    """The two doublewords of a radix partition's entry, or None where there is no such entry or it cannot be read.
+    ``within`` is as :func:`translate` has it."""
     try:
-        entry = Walk(read, context, None).partition(lpid)
+        entry = _walk(read, context, None, within).partition(lpid)
     except Fault:
         return None
     return entry.dw0, entry.dw1
 
 
-def guest_reader(read: ReadWord, context: Context, lpid: int) -> ReadWord:
+def guest_reader(read: ReadWord, context: Context, lpid: int, within: Context | None = None) -> ReadWord:
     """A reader of guest real memory of ``lpid``: what ``kvm_read_guest`` is to KVM.
 
     It raises Unreadable where the partition-scoped tree has nothing behind the address, and for one of more than 52
     bits, which is in no slot (the hardware's walk leaves the upper bits out). KVM reads its slots, of which the tree
-    holds what was touched: memory of a slot that never was reads as zeros to KVM, and here not at all."""
+    holds what was touched: memory of a slot that never was reads as zeros to KVM, and here not at all. ``within`` is as
+    :func:`translate` has it: the KVM meant is then the one that runs in that guest."""
     if context.flat or lpid == 0:
         return read
 
@@ -51,24 +64,33 @@ def guest_reader(read: ReadWord, context: Context, lpid: int) -> ReadWord:
         if address >> TREE_BITS:
             why = f"a guest real address has {TREE_BITS} bits and KVM has no memory slot there"
             raise Unreadable(address, 8, why)
-        walk = Walk(read, context, None)
         try:
-            return read(walk.second_stage(walk.partition(lpid), lpid, "guest memory", address).ra)
+            walk = _walk(read, context, None, within)
+            found = walk.second_stage(walk.partition(lpid), lpid, "guest memory", address).ra
+            return read(found if walk.outer is None else walk.outer(found, "guest memory"))
         except Fault as fault:
             raise Unreadable(address, 8, fault.reason) from None
 
     return read_guest
 
 
-def translate(read: ReadWord, context: Context, ea: int, access: Access | None = None) -> Translation:
+def translate(
+    read: ReadWord, context: Context, ea: int, access: Access | None = None, within: Context | None = None
+) -> Translation:
     """Translate ``ea`` as the hardware would on a vCPU in this ``context``.
 
     ``read`` gives the big-endian doubleword at a host real address and raises MemoryReadError, which ends the walk in a
     fault that names the entry that led there. With ``access`` the answer is a fault where that access may not proceed;
-    without it, the answer is the mapping and ``rights`` says what may be done. Raises UnknownRegister where the answer
+    without it, the answer is the mapping and ``rights`` says what may be done.
+
+    ``within`` is for a guest's guest (L2): the context of the guest that is its hypervisor (L1), by the host's tables.
+    PTCR of ``context`` is then what the L1 registered, and every address that the L1 calls real goes through a third
+    stage. Raises UnknownRegister where the answer
     hangs on a register that is not known."""
     walk = Walk(read, context, access)
     qualified: Qualified | None = None
+    gra: int | None = None
+    outer_gra: int | None = None
     relocation = context.relocation(access)
     if relocation:
         walk.assumptions()
@@ -78,16 +100,15 @@ def translate(read: ReadWord, context: Context, ea: int, access: Access | None =
         return replace(
             result,
             lpid=qualified.lpid if qualified else None,
+            outer_lpid=within.lpidr if within else None,
             pid=qualified.pid if qualified and relocation else None,
             steps=tuple(walk.steps),
             notes=tuple(walk.notes),
         )
 
-    def fault(
-        cause: str, reason: str, stage: int | None, interrupt: Interrupt | None, gra: int | None = None
-    ) -> Translation:
-        ended = replace(answer, status="fault", cause=cause, reason=reason, stage=stage, interrupt=interrupt, gra=gra)
-        return done(ended)
+    def fault(cause: str, reason: str, stage: int | None, interrupt: Interrupt | None) -> Translation:
+        ended = replace(answer, status="fault", cause=cause, reason=reason, stage=stage, interrupt=interrupt)
+        return done(replace(ended, gra=gra, outer_gra=outer_gra))
 
     if not relocation and (context.flat or context.hypervisor):
         ra = ea & REAL_MODE_MASK
@@ -117,8 +138,8 @@ def translate(read: ReadWord, context: Context, ea: int, access: Access | None =
             None,
             segment_interrupt(access),
         )
-    gra = None
     try:
+        outer = None if within is None else Outer(walk, within)
         partition = walk.partition(qualified.lpid)
         leaf: Reached | None = None
         rights = ALL_RIGHTS
@@ -134,9 +155,17 @@ def translate(read: ReadWord, context: Context, ea: int, access: Access | None =
             rights &= encoded_rights(host.entry)
             ra, shift = host.ra, min(shift, host.shift)
             leaf = leaf or host
+            if outer is not None:
+                outer_gra = ra
+                last = outer.reached(outer_gra, "access itself")
+                if access:
+                    walk.refuse(deny(last.entry, access, context, partition_scoped=True), STAGE)
+                rights &= encoded_rights(last.entry)
+                ra, shift = last.ra, min(shift, last.shift)
     except Fault as stop:
         raised = None
         if stop.bits is not None:
-            raised = interrupt_for(access, stop.bits, partition_scoped=stop.stage == 2)
-        return fault(stop.cause, stop.reason, stop.stage, raised, gra)
-    return done(replace(answer, ra=ra, gra=gra, page_shift=shift, rights=rights, leaf=leaf.entry if leaf else None))
+            raised = interrupt_for(access, stop.bits, partition_scoped=stop.stage >= 2)
+        return fault(stop.cause, stop.reason, stop.stage, raised)
+    where = replace(answer, ra=ra, gra=gra, outer_gra=outer_gra, page_shift=shift, rights=rights)
+    return done(replace(where, leaf=leaf.entry if leaf else None))

@@ -11,7 +11,7 @@ from inspector.radix.bits import ATT_NAMES, PTE_ATT, PTE_C, PTE_PRIVILEGED, PTE_
 from inspector.radix.steps import decode_step
 from inspector.radix.translation import Step, Translation
 from inspector.radix.walk import WALKER
-from inspector.render import fields
+from inspector.render import fields, nesting
 from inspector.render.style import Style, compact_size, counted, hexadecimal
 
 _ACCESSES = {"r": "a load", "w": "a store", "x": "a fetch", None: "a load"}
@@ -25,8 +25,12 @@ def text(result: Xlate | Compared, style: Style) -> Iterator[str]:
     answer = result.answer
     yield _headline(answer, style, result.in_ram)
     yield from style.wrap(_whose_fault(answer), "  ", kind="bad")  # before all else: whose tables to look at
-    for step in answer.steps:
-        yield from _step(step, style)
+    if answer.outer_lpid is None:
+        for step in answer.steps:
+            yield from _step(step, style)
+    else:
+        for step in nesting.folded(answer.steps):
+            yield from _step(step, style, nesting.said(step), nesting.passing(step))
     if answer.reason and not (answer.ok and answer.relocation):
         yield from style.wrap(answer.reason, "  ", kind="dim" if answer.ok else "bad")
     yield from style.wrap(_withheld(answer), "  ")
@@ -44,6 +48,8 @@ def _whose_fault(answer: Translation) -> str:
     """In whose tables the hardware's walk of a KVM guest ended; of the host itself there is nothing to tell apart."""
     if answer.ok or not answer.lpid or answer.walker != WALKER or answer.stage is None:
         return ""
+    if answer.outer_lpid is not None:
+        return nesting.whose_fault(answer, _ACCESSES[answer.access])
     if answer.stage == 1:
         return "it ends in the guest's own tables; the host led on to them"
     last = answer.steps[-1] if answer.steps else None
@@ -65,7 +71,13 @@ def _withheld(answer: Translation) -> str:
     granted, left = encoded_rights(answer.leaf), answer.rights
     if granted == left:
         return ""
-    if answer.gra is not None:
+    if answer.outer_lpid is not None:
+        grants = nesting.granted(answer)
+        for rights in grants.values():
+            granted &= rights
+        if granted == left:
+            return f"the {', the '.join(f'{whose} grants {rights}' for whose, rights in grants.items())}"
+    elif answer.gra is not None:
         last = answer.steps[-1].value
         of_host = granted if last is None else encoded_rights(last)
         if granted & of_host == left:
@@ -109,17 +121,21 @@ def _walked(answer: Translation) -> bool:
 def _whose(answer: Translation) -> str:
     parts = [] if answer.walker == WALKER else [answer.walker]
     if answer.lpid is not None:
-        parts.append(f"LPID {answer.lpid}")
+        parts.append(f"LPID {answer.lpid}" + ("" if answer.outer_lpid is None else f" in LPID {answer.outer_lpid}"))
     if answer.pid is not None:
         parts.append(f"PID {answer.pid}")
     if not answer.relocation:
         parts.append("real mode")
     elif answer.ok and answer.gra is not None:
         parts.append(f"gra {answer.gra:#x}")
+        if answer.outer_gra is not None:
+            parts.append(f"L1 real {answer.outer_gra:#x}")
     return " ".join(parts)
 
 
-def _step(step: Step, style: Style) -> Iterator[str]:
+def _step(step: Step, style: Style, said: str = "", brief: bool = False) -> Iterator[str]:
+    """Its lines; ``said`` stands after the entry where it is not to be what that served, and ``brief`` leaves out what
+    the entry means."""
     indent = "  " + "  " * step.depth
     if step.level is not None:
         name = f"level {step.level}"
@@ -127,12 +143,14 @@ def _step(step: Step, style: Style) -> Iterator[str]:
         name = {"partition-table": "partition", "process-table": "process"}[step.table]
     value = "????????????????" if step.value is None else f"{step.value:016x}"
     first = f"{indent}{name:<9} [{step.index}]"
-    purpose = f"  for the {step.purpose}" if step.purpose and step.level in (3, None) else ""
+    begins = step.purpose and step.level in (3, None)
+    purpose = said or (f"  for the {step.purpose}" if begins else "")
     yield f"{first:<22} {style('address', f'{step.address:#x}')}: {style('value', value)}{style('dim', purpose)}"
     if step.second is not None:
         yield f"{indent:<22} {style('address', f'{step.address + 8:#x}')}: {style('value', f'{step.second:016x}')}"
     empty = step.kind == "partition-entry" and not step.value and not step.second
-    for word in decode_step(step)[: 1 if empty else None]:  # of no partition there is no process table to tell of
+    words = () if brief else decode_step(step)
+    for word in words[: 1 if empty else None]:  # of no partition there is no process table to tell of
         yield from style.wrap(word.meaning, indent + "  ", kind="dim")
         if word.residue:
             yield fields.unknown(word.residue, style, indent + "  ")
@@ -186,6 +204,8 @@ def translation_object(answer: Translation) -> dict[str, Any]:
         "pid": answer.pid,
         "ra": hexadecimal(answer.ra),
         "gra": hexadecimal(answer.gra),
+        "outer_lpid": answer.outer_lpid,
+        "outer_gra": hexadecimal(answer.outer_gra),
         "page_shift": answer.page_shift,
         "page_size_index": answer.page_size_index,
         "may_read": answer.rights.read,
