@@ -181,6 +181,20 @@ class NotBacked(MemoryReadError):
         )
 
 
+class BehindUnread(MemoryReadError):
+    """Guest real memory, and the host's own table that leads there could not be read: it may have something behind."""
+
+    slug = "unreadable"
+
+    def __init__(self, address: int, length: int) -> None:
+        super().__init__(
+            address,
+            length,
+            "what the host has behind this guest real address is not known, for its own table there could not be read; "
+            "'maps --partition' tells why",
+        )
+
+
 class Unreadable(MemoryReadError):
     """RAM, asked for, and the source refused or failed."""
 

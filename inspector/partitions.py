@@ -55,7 +55,7 @@ class Partition:
         """The same as a map that is asked in bulk."""
         from inspector.mappings.behind import Behind
 
-        return Behind(self.spaces.ranges)
+        return Behind(self.spaces.ranges, self.spaces.unread)
 
     @cached_property
     def memory(self) -> PhysicalMemory:

@@ -51,10 +51,12 @@ TREES = 4096
 
 @dataclass
 class Capture:
-    """What was captured: pages by address (None where a page is known to be zero), and what could not be read."""
+    """What was captured: pages by address (None where a page is known to be zero), and what could not be read.
+    ``cut`` are the LPIDs of KVM guests whose tables are not all there, for there are more than is kept."""
 
     pages: dict[int, bytes | None] = field(default_factory=dict)
     unreadable: dict[int, int] = field(default_factory=dict)
+    cut: list[int] = field(default_factory=list)
 
     def runs(self) -> Iterator[Run]:
         """Unbroken runs of captured bytes that are not all zero, in order."""
@@ -190,6 +192,9 @@ def _take_guests(guest: Guest, taken: Capture) -> None:
     for entry in partitions.entries(guest):
         if entry.lpid == 0 or not entry.entry & PATE0_HR:
             continue
+        if left <= 0:
+            taken.cut.append(entry.lpid)
+            continue
         try:
             partition = guest.partition(entry.lpid)
         except UsageError:  # gone meanwhile
@@ -197,8 +202,8 @@ def _take_guests(guest: Guest, taken: Capture) -> None:
         left -= partition.spaces.sweep.nbytes
         if left > 0:
             left = _take_guest(guest, taken, partition, left)
-        if left <= 0:
-            return
+        if (left <= 0 or partition.spaces.too_large) and entry.lpid not in taken.cut:
+            taken.cut.append(entry.lpid)
 
 
 def _take_guest(guest: Guest, taken: Capture, partition: Partition, left: int) -> int:
@@ -208,6 +213,7 @@ def _take_guest(guest: Guest, taken: Capture, partition: Partition, left: int) -
     from inspector.limits import affordable
     from inspector.radix.columns import Root
     from inspector.radix.sweep import sweep
+    from inspector.spaces import TOO_LARGE
     from inspector.trees import base_of
 
     behind, limits = partition.behind, affordable()
@@ -225,7 +231,10 @@ def _take_guest(guest: Guest, taken: Capture, partition: Partition, left: int) -
     while some := list(islice(live, TREES)):
         roots = [Root(each.pid, each.entry, base_of(each.pid), partition.lpid) for each in some]
         memory, few = guest.memory, replace(limits, oddities=1, table_bytes=min(left, limits.table_bytes))
-        found = sweep(memory.read_runs, roots, few, windows=memory.windows, through=behind).tables()
+        swept = sweep(memory.read_runs, roots, few, windows=memory.windows, through=behind)
+        if swept.findings.counts[TOO_LARGE] and partition.lpid not in taken.cut:
+            taken.cut.append(partition.lpid)
+        found = swept.tables()
         for address, length in zip(found.address.tolist(), found.length.tolist(), strict=True):
             left -= length
             for _, ra, part in behind.within(address, length):
@@ -265,7 +274,7 @@ def recording_of(guest: Guest, *, everything: bool = False, also: Iterable[tuple
         cpus=cpus,
         unreadable=sorted(taken.unreadable.items()),
         roots=RootsRecord(roots.process_table, roots.how, roots.sure) if roots.process_table is not None else None,
-        machine=_provenance(guest),
+        machine={**_provenance(guest), **({"guests_cut": taken.cut} if taken.cut else {})},
         vmcoreinfo=_vmcoreinfo(guest, order, everything) if roots.state == "radix" else None,
         linear_base=LINEAR_MAP if roots.state == "radix" else None,
         recorded_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

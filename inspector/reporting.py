@@ -287,7 +287,8 @@ def _missing(guest: Guest, spaces: Spaces) -> Iterator[str]:
         )
         unbacked = 0 if spaces.holes is None else int(spaces.holes.size.sum())
         if unbacked:
-            yield f"The host has nothing behind {size_text(unbacked)} that they map, and these are not shown."
+            least = "at least " if spaces.gathered_holes is not None and spaces.gathered_holes.cut else ""
+            yield f"The host has nothing behind {least}{size_text(unbacked)} that they map, and these are not shown."
     if all(each.pid not in (KERNEL_PID, None) for each in spaces.roots):
         yield "The kernel's tree (PID 0) was not asked for: what only the kernel maps is shown as not mapped."
     captured = guest.memory.captured

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from inspector.errors import MemoryReadError, UsageError
 from inspector.limits import affordable, most_pages, most_ranges, streamable
 from inspector.processes import Missed, Process
-from inspector.radix.bits import ENTRY_BYTES, KERNEL_PID
+from inspector.radix.bits import ENTRY_BYTES, KERNEL_PID, TREE_BITS
 from inspector.radix.columns import Columns, Findings, Root, SweepOddity
 from inspector.radix.oddities import entry_name, too_large
 from inspector.radix.sweep import Sweep, stream, sweep
@@ -139,6 +139,19 @@ class Spaces:
         cause, reason = too_large(entry_name(int(own.level[row]), entry, address))
         where = (int(own.root[row]), int(own.offset[row]), int(own.level[row]))
         findings.add(SweepOddity(cause, reason, *where, entry, address))
+
+    @property
+    def unread(self) -> tuple[tuple[int, int], ...]:
+        """What of the first tree's addresses may be mapped and could not be seen, as (first, one past the last)."""
+        from inspector.mappings.table_changes import REACH
+
+        found = self.gathered()
+        findings = found.findings
+        told = [odd for odd in findings.told if odd.root == 0 and odd.cause in NOT_READ]
+        beyond = sum(findings.counts[cause] for cause in NOT_READ) > len(told)
+        if found.cut or beyond or findings.counts[TOO_LARGE] or self.partly_behind:
+            return ((0, 1 << TREE_BITS),)
+        return tuple((odd.offset, odd.offset + (1 << int(REACH[odd.level]))) for odd in told)
 
     @property
     def holes(self) -> Ranges | None:
@@ -355,12 +368,6 @@ def spaces_of(
         memory.changing,
         again,
         behind if composed else None,
-        within is not None and composed and _in_part(within.spaces),
+        behind is not None and composed and bool(behind.unread),
         guest.progress,
     )
-
-
-def _in_part(behind: Spaces) -> bool:
-    """Whether there may be more in the tree behind than could be read of it."""
-    counts = behind.sweep.findings.counts
-    return behind.partly_behind or behind.gathered().cut or any(counts[cause] for cause in (*NOT_READ, TOO_LARGE))

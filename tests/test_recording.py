@@ -218,3 +218,16 @@ def test_a_guest_with_more_memory_than_there_is_does_not_make_it_endless() -> No
         taken = capture_tables(opened)
         assert all(opened.memory.ram.covers(address, PAGE) for address in taken.pages)
         assert sum(length for _, length in target.source.asked) < 4 * opened.memory.ram.total
+
+
+def test_guests_whose_tables_are_not_all_kept_are_told_by_name(tmp_path: Path) -> None:
+    with guest(kvm_host_target()) as sound:
+        assert capture_tables(sound).cut == []
+    target = _one_page_everywhere()
+    target.source.put_word(PATE + 16, target.source.word(PATE))  # another, LPID 2, that comes after it
+    with guest(target) as opened:
+        recording = recording_of(opened)
+        assert recording.machine["guests_cut"] == [LPID, LPID + 1]
+        found = asked(f"record {tmp_path}/a.core.gz", opened)
+    (note,) = (each["note"] for each in found if "not all in it" in each.get("note", ""))
+    assert f"LPID {LPID}, {LPID + 1}:" in note

@@ -4,7 +4,7 @@ KVM itself lists it."""
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -84,7 +84,18 @@ def lacking(spaces: Spaces, selection: Selection) -> Iterator[Beside]:
     found = holes(spaces, selection)
     if found is None or not len(found):
         return
+    if spaces.behind is not None and _touches(found, spaces.behind.unread):
+        yield Note(
+            "not all of what the host has behind this guest could be read, so that some of what seems to have nothing "
+            "behind it may have; 'maps --partition' of it tells what is lacking"
+        )
     size = size_text(int(found.size.sum()))
+    if spaces.gathered_holes is not None and spaces.gathered_holes.cut:
+        yield Note(
+            f"at least {len(found):,} ranges ({size}) that the guest maps have nothing behind them in the host: more "
+            "than can be kept here; --pid N looks at fewer"
+        )
+        return
     if len(found) == 1:
         yield Note(f"1 range ({size}) that the guest maps has nothing behind it in the host; --holes tells it")
     else:
@@ -92,3 +103,9 @@ def lacking(spaces: Spaces, selection: Selection) -> Iterator[Beside]:
             f"{len(found):,} ranges ({size}) that the guest maps have nothing behind them in the host; --holes tells "
             "them"
         )
+
+
+def _touches(found: Ranges, spans: Iterable[tuple[int, int]]) -> bool:
+    """Whether any of these ranges, whose addresses are guest real, is in any of the (first, one past the last)."""
+    ends = found.ra + found.size
+    return any(bool(((found.ra < end) & (ends > first)).any()) for first, end in spans)

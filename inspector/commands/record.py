@@ -42,6 +42,12 @@ def _record(session: Session, arguments: Namespace) -> Iterator[Recorded | Note]
         held = sum(end - start for start, end in guest.memory.ram.within(address, size))
         if held < size:
             yield Note(f"of --also {address:#x}:{size:#x} only {held:#x} bytes are RAM; the others were not read")
+    cut = recording.machine.get("guests_cut")
+    if cut:
+        yield Note(
+            f"the tables of KVM guests are not all in it, those of LPID {', '.join(map(str, cut))}: they claim "
+            "together more than twice the RAM there is, or more than fits here; --everything keeps all RAM"
+        )
     if guest.roots.state == "radix" and recording.vmcoreinfo is None:
         yield Note("no VMCOREINFO is in it, which drgn and crash need; --vmlinux FILE finds it")
 

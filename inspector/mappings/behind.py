@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.errors import BehindUnread, MemoryReadError, NotBacked
 from inspector.mappings.ranges import Ranges
 from inspector.radix.bits import ATT_NON_IDEMPOTENT, PTE_ATT, PTE_EXEC, PTE_READ, PTE_WRITE, TREE_BITS
 from inspector.radix.columns import U64, Bools, Rows
@@ -31,9 +32,11 @@ def allowed(flags: U64) -> U64:
 @dataclass(frozen=True)
 class Behind:
     """The ranges of one partition-scoped tree, by guest real address: ``ranges.offset`` is where each begins, and
-    ``ranges.ra`` the host real address behind it."""
+    ``ranges.ra`` the host real address behind it. ``unread`` are the (first, one past the last) that the host may have
+    something behind all the same: its tables there could not be read."""
 
     ranges: Ranges
+    unread: tuple[tuple[int, int], ...] = ()
 
     @cached_property
     def begin(self) -> U64:
@@ -111,6 +114,12 @@ class Behind:
             return None
         inside = address - int(self.begin[at])
         return int(self.ranges.ra[at]) + inside, int(self.end[at]) - address
+
+    def lacking(self, address: int, length: int) -> MemoryReadError:
+        """Why there is nothing to be read there."""
+        if any(begin <= address < end for begin, end in self.unread):
+            return BehindUnread(address, length)
+        return NotBacked(address, length)
 
     def within(self, address: int, length: int) -> Iterator[tuple[int, int, int]]:
         """Every (guest real address, host real address, bytes) of ``length`` bytes at ``address`` that something is

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from inspector.errors import MemoryReadError, NotBacked, NotRam
+from inspector.errors import MemoryReadError
 from inspector.memory.physical import PhysicalMemory
 
 
@@ -14,6 +14,9 @@ class Lookup(Protocol):
 
     def span(self, address: int) -> tuple[int, int] | None:
         """(host real address, bytes from there to the end of what lies together), or None where nothing is behind."""
+
+    def lacking(self, address: int, length: int, /) -> MemoryReadError:
+        """Why there is none."""
 
 
 class GuestReal:
@@ -38,15 +41,9 @@ class GuestReal:
         return 0
 
     def read(self, address: int, length: int) -> bytes:
-        """As a MemorySource reads. Raises NotBacked where the host has nothing behind it, and what the host's raises,
-        whose address is then the host's."""
-        pieces = []
-        for at, size in self._pieces(address, length):
-            try:
-                pieces.append(self.host.read(at, size))
-            except NotRam as error:
-                raise NotBacked(address, length) from error
-        return b"".join(pieces)
+        """As a MemorySource reads. Raises NotBacked where the host has nothing behind it, BehindUnread where
+        it may have, and what the host's raises, whose address is then the host's."""
+        return b"".join(self.host.read(at, size) for at, size in self._pieces(address, length))
 
     def read_runs(self, runs: Sequence[tuple[int, int]]) -> list[bytes | MemoryReadError]:
         """Many at once."""
@@ -72,13 +69,13 @@ class GuestReal:
         return answers
 
     def _pieces(self, address: int, length: int) -> list[tuple[int, int]]:
-        """(host real address, bytes) of what lies together. Raises NotBacked."""
+        """(host real address, bytes) of what lies together. Raises NotBacked, and BehindUnread."""
         pieces = []
         at, left = address, length
         while left:
             span = self.lookup.span(at)
             if span is None:
-                raise NotBacked(at, left)
+                raise self.lookup.lacking(at, left)
             size = min(span[1], left)
             pieces.append((span[0], size))
             at += size

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from inspector.errors import MemoryReadError, NotBacked, Unreadable
+from inspector.errors import MemoryReadError, Unreadable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -171,6 +171,9 @@ class Through(Protocol):
     def translate(self, addresses: Words, /) -> tuple[Words, NDArray[np.bool_]]:
         """The host real address behind each, and whether there is any."""
 
+    def lacking(self, address: int, length: int, /) -> MemoryReadError:
+        """Why there is none behind one."""
+
 
 class GuestTableReader(TableReader):
     """Gathers tables that lie at guest real addresses, wherever the host has put them.
@@ -205,7 +208,7 @@ class GuestTableReader(TableReader):
                 rows[~found] = 0
                 failed = self._some(host[first * parts : last * parts], where, rows) if len(where) else {}
                 for row in np.flatnonzero(~found).tolist():
-                    errors.setdefault(row // parts, NotBacked(int(pages[first * parts + row]), 8 * each))
+                    errors.setdefault(row // parts, self.through.lacking(int(pages[first * parts + row]), 8 * each))
             for row, error in failed.items():
                 errors.setdefault(row // parts, error)
             return errors

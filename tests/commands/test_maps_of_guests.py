@@ -312,6 +312,15 @@ def test_more_holes_than_can_be_kept_are_not_taken_for_all(monkeypatch: pytest.M
     assert any("unfinished" in each for each in told(f"maps --lpid {LPID} --holes", kvm_host_target()))
 
 
+def test_the_note_of_holes_says_where_there_are_more_than_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = f"maps --lpid {LPID} --all"
+    assert "more than can be kept" not in shown(words, kvm_host_target())
+    monkeypatch.setattr("inspector.spaces.most_ranges", lambda: 1)
+    (note,) = (each["note"] for each in told(words, kvm_host_target()) if "nothing behind" in each.get("note", ""))
+    assert note.startswith("at least ")
+    assert "more than can be kept here" in note
+
+
 def test_the_tree_of_lpid_0_is_the_hosts_own_and_no_guests() -> None:
     head, *_ = shown("maps --lpid 0 --partition", kvm_host_target()).splitlines()
     assert head.startswith("LPID 0  partition-table entry")
