@@ -245,3 +245,18 @@ def test_its_process_table_is_listed() -> None:
     shown = " ".join(lines(results))
     assert f"the guest of LPID {LPID}" in shown
     assert f"process table of LPID {L2} at guest real {L2_PROCESS_TABLE_AT:#x}" in shown
+
+
+@pytest.mark.parametrize("pid", ["--all", f"--pid {L2_PID}"])
+def test_what_is_mapped_is_where_the_walk_leads(pid: str) -> None:
+    target = nested_target(more=True)
+    found = [each for each in told(f"maps {WORDS} {pid}", target) if "ea" in each]
+    assert {int(each["ea"], 16) for each in found} == {EA, HOST_READ_ONLY, L1_READ_ONLY}
+    for each in found:
+        ea = int(each["ea"], 16)
+        for inside in (0, each["size"] - 8):
+            answer = translated(f"{XLATE} {ea + inside:#x}", target)
+            assert int(answer["ra"], 16) == int(each["ra"], 16) + inside
+            assert int(answer["gra"], 16) == int(each["gra"], 16) + inside
+        rights = [each[right] for right in ("read", "write", "execute")]
+        assert rights == [answer[f"may_{right}"] for right in ("read", "write", "execute")]
