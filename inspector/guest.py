@@ -17,7 +17,7 @@ from inspector.errors import (
     UnknownSymbol,
     UsageError,
 )
-from inspector.memory.physical import PhysicalMemory
+from inspector.memory.physical import PhysicalMemory, Range
 from inspector.processes import Missed, Process
 from inspector.radix import software_walk, walk
 from inspector.radix.address import Context
@@ -27,9 +27,11 @@ from inspector.roots import Roots
 from inspector.targets.base import TRANSLATION, Registers, RunControl, RunState, Target
 
 if TYPE_CHECKING:
+    from inspector.kvm.shape import HostPages
     from inspector.linux.symbols import Symbols
     from inspector.partitions import Partition
     from inspector.spaces import Spaces
+    from inspector.whatif import WhatIf
 
 CHANGING = "the guest is running: what this shows may be changing"
 
@@ -53,6 +55,7 @@ class Guest:
         self.overrides = dict(overrides or {})
         self.cpu = cpu
         self.progress: roots_module.Progress = progress or (lambda _what, _done, _total: None)
+        self.whatif: WhatIf | None = None
         self._memory = PhysicalMemory(target.source, target.ram, target.clock)
         self._roots: tuple[int, Roots] | None = None
         self._spaces: tuple[tuple[object, ...], Spaces] | None = None
@@ -73,9 +76,31 @@ class Guest:
 
     @property
     def memory(self) -> PhysicalMemory:
-        """RAM, behind the guard. The map is taken anew each time: RAM may be plugged in while the guest runs."""
+        """RAM, behind the guard: as it would be, while a what-if is on. The map is taken anew each time: RAM may be
+        plugged in while the guest runs."""
         self._memory.ram = self.target.ram
-        return self._memory
+        return self._memory if self.whatif is None else self.whatif.memory
+
+    # -- what if ---------------------------------------------------------------------------------------------------
+
+    def lay_over(self, pool: Range | None = None, pages: HostPages | None = None) -> WhatIf:
+        """From now on look at an overlay over the guest, on which KVM's life cycle can be run: nothing of it is written
+        to the guest. New tables are laid in ``pool``, real addresses in RAM or outside of it. The one that is on is
+        dropped. Raises UsageError for a pool that cannot hold tables."""
+        from inspector.whatif import WhatIf
+
+        self.lift()
+        self.whatif = WhatIf.over(self, self.memory, pool, pages)
+        return self.whatif
+
+    def lift(self) -> None:
+        """Look at the guest itself again, and forget the overlay."""
+        self.whatif = self._spaces = self._partition = None
+
+    @property
+    def _seen(self) -> tuple[int, int | None]:
+        """What was made of the memory is good for as long as this is the same."""
+        return self.target.clock.epoch, None if self.whatif is None else self.whatif.version
 
     # -- registers -------------------------------------------------------------------------------------------------
 
@@ -297,7 +322,7 @@ class Guest:
         stands still. Raises UsageError where there is none, or the hypervisor is out of sight."""
         from inspector import partitions
 
-        key = (self.target.clock.epoch, lpid, nested)
+        key = (self._seen, lpid, nested)
         if self._partition is not None and self._partition[0] == key and not self.memory.changing:
             return self._partition[1]
         found = partitions.partition(self, lpid)
@@ -328,7 +353,7 @@ class Guest:
         from inspector.spaces import spaces_of, swept
 
         key = (
-            self.target.clock.epoch,
+            self._seen,
             None if pids is None else tuple(pids),
             lpid,
             nested,

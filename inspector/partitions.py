@@ -87,6 +87,12 @@ class Partition:
         yield from processes.scan(self.memory, *self.process_table, missed, self.guest.progress)
 
 
+def in_sight(guest: Guest) -> bool:
+    """Whether this is a bare machine whose partition table is known."""
+    found = guest.roots
+    return found.state == "radix" and not found.flat and found.ptcr is not None
+
+
 def partition_table(guest: Guest) -> tuple[int, int]:
     """Real address and size in bytes of the partition table. Raises UsageError where there is none to be seen."""
     found = guest.roots
@@ -100,6 +106,9 @@ def partition_table(guest: Guest) -> tuple[int, int]:
 def entries(guest: Guest, missed: Missed | None = None) -> Iterator[Tree]:
     """Every entry of the partition table that is not empty, by LPID, radix or not: a tree whose ``entry`` has HR clear
     is a hashed page table. Raises UsageError where no partition table is known."""
+    if guest.whatif is not None and guest.whatif.made:
+        yield from (guest.whatif.made[lpid] for lpid in sorted(guest.whatif.made))
+        return
     base, size = partition_table(guest)
     for each in processes.scan(guest.memory, base, size, missed, guest.progress):
         yield Tree(each.pid, None, each.address, each.entry, each.second)
@@ -117,6 +126,8 @@ def of_guests(guest: Guest, missed: Missed | None = None) -> tuple[Tree, ...]:
 def entry_of(guest: Guest, lpid: int) -> Tree | None:
     """The entry of ``lpid``, None where it is empty. Raises UsageError for an LPID beyond the table, and
     MemoryReadError where it cannot be read."""
+    if guest.whatif is not None and lpid in guest.whatif.made:
+        return guest.whatif.made[lpid]
     base, size = partition_table(guest)
     if not 0 <= lpid < size // ENTRY_BYTES:
         raise UsageError(

@@ -158,12 +158,14 @@ class Traffic:
 
 @dataclass
 class PhysicalMemory:
-    """RAM as every reader sees it: guarded by the map, kept for one epoch."""
+    """RAM as every reader sees it: guarded by the map, kept for one epoch; not kept where ``keeps`` is False, as
+    over an overlay, which changes meanwhile and whose base keeps what it read."""
 
     source: MemorySource
     ram: RamMap
     clock: Clock = field(default_factory=Clock)
     traffic: Traffic = field(default_factory=Traffic)
+    keeps: bool = True
 
     def __post_init__(self) -> None:
         self._units: OrderedDict[int, bytes] = OrderedDict()
@@ -208,7 +210,7 @@ class PhysicalMemory:
             raise NotRam(address, length)
         if length == 0:
             return b""
-        if self.source.cheap or self.clock.running or length > UNIT:
+        if not self.keeps or self.source.cheap or self.clock.running or length > UNIT:
             return self._fetch(address, length)
         try:
             return self._kept(address, length)
@@ -245,7 +247,7 @@ class PhysicalMemory:
                 answers[number] = self._fetched(address, length)
         else:
             self._together(self.source, sorted(wanted), answers)
-        if not self.source.cheap and not self.clock.running and self._epoch == self.clock.epoch:
+        if self.keeps and not self.source.cheap and not self.clock.running and self._epoch == self.clock.epoch:
             self._keep_runs(wanted, answers)
         return answers
 

@@ -1,0 +1,93 @@
+"""Every decision that the life cycle makes: its slug, and the sentence that it is told with.
+
+The values of a sentence are those that :meth:`inspector.kvm.trace.Trace.say` is given, in that order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+DECISIONS: Mapping[str, str] = MappingProxyType(
+    {
+        # the fault
+        "unsupported-mmu": "DSISR says that the MMU cannot use what it was given: KVM gives up on the guest",
+        "bad-access": "DSISR says that this access is not allowed to such memory: the guest is to see it as a DSI",
+        "guest-real": "guest real address {0:#x}, from ASDR {1:#x} and the low bits of the EA",
+        "guest-real-of-table": "guest real address {0:#x}, from ASDR {1:#x}: of an entry of the guest's own tables",
+        "slot": "the memory slot at {0:#x} (+{1:#x}) holds it",
+        "no-slot": "no memory slot holds it",
+        "slot-invalid": "the memory slot at {0:#x} (+{1:#x}) is being taken away, so that it holds nothing",
+        "table-outside-memory": "a table of the guest's leads outside its memory: the guest is to see it as a DSI",
+        "set-rc-outside-memory": "R or C is to be set outside its memory: the guest is to see it as a DSI",
+        "emulate-mmio": "so it is a device: KVM emulates the instruction",
+        "read-only-slot": "the slot is read-only: the guest is to see the store as a DSI",
+        "write": "it is a store: the page must be writable",
+        "read": "it is no store",
+        # reference and change bits
+        "set-rc": "only a reference or change bit is missing",
+        "host-has-rc": "the host's own entry has {0:#x} set already",
+        "host-lacks-rc": "the host's own entry lacks some of {0:#x}: looking up the host's page sets them there",
+        "set-rc-absent": "no leaf is there any more whose bits could be set: the page is looked up as for any fault",
+        "set-rc-done": "bits {0:#x} are set in the leaf at {1:#x}",
+        "set-rc-read-only": "the leaf at {0:#x} does not allow stores: it is looked up as for any fault",
+        # the host's page
+        "host-none": "the host has no page there: EFAULT",
+        "host-not-writable": "the host's page is not writable: EFAULT",
+        "host-io": "the host maps a device there: real address {0:#x}, with the attributes of its mapping",
+        "host-io-zero": "the host's mapping of a device begins at real address 0, which is taken for none: EFAULT",
+        "host-page": "the host's page is at real address {0:#x}",
+        "leaf-small": "a leaf of one page is made",
+        "leaf-2m": "a leaf of 2M is made, at {0:#x}",
+        "leaf-1g": "a leaf of 1G is made, at {0:#x}",
+        "host-small": "the host maps it by 2**{0} bytes, too few for a large leaf",
+        "thp-overlooked": "the host's page is a transparent huge one, which this kernel does not look for",
+        "misaligned": "guest real {0:#x} and host virtual {1:#x} do not lie alike in {2}M",
+        "misaligned-seed": "guest real {0:#x} and host virtual {1:#x} are not in one 2M frame, as this kernel asks",
+        "logging-small": "the slot's dirty pages are logged, so only leaves of one page are made",
+        "grant-write": "the host's page is writable and dirty: stores are allowed at once",
+        "grant-write-host": "the host's page is writable: stores are allowed at once",
+        "no-write": "the host's page is not both writable and dirty: stores will fault again",
+        "pte": "the entry is {0:#x}",
+        # kvmppc_create_pte
+        "invalidated": "the host took pages away meanwhile: nothing is changed, and the guest tries again (EAGAIN)",
+        "no-memory": "no table page is left for level {0}: ENOMEM",
+        "new-table": "a table of level {0} is taken, at {1:#x}",
+        "large-there": "a 2M leaf is there already ({0:#x}): nothing is changed, and the guest tries again (EAGAIN)",
+        "table-there": "a table is there already, at {0:#x}, where a leaf of 2**{1} bytes is wanted (EBUSY)",
+        "fall-back": "so a leaf of one page is made instead",
+        "replace-table": "a table is there already, at {0:#x}: it is cleared and freed, to make room for a large leaf",
+        "replace-large": "the large leaf {0:#x} is cleared first",
+        "same-leaf": "the very leaf is there already",
+        "add-bits": "the leaf is there already and lacks {0:#x}: these bits are set in it",
+        "replace": "the leaf {0:#x} is cleared first",
+        "carry-dirty": "it was dirty: {0} pages from {1:#x} on go into the slot's log",
+        "dirty-nowhere": "it was dirty, and no log is kept of the slot",
+        "installed": "the leaf {0:#x} is written at {1:#x}",
+        "raced": "another vCPU made a large leaf there meanwhile: nothing is changed, and the guest retries (EAGAIN)",
+        # unmapping and ageing
+        "nothing-there": "no leaf is there",
+        "not-present": "the entry there is {0:#x}, which is not present: nothing is done",
+        "unmapped": "the leaf at {0:#x} is {1:#x} now",
+        "looks-large": "what is left is not 0 and says leaf: faults there find a large leaf, and try for ever",
+        "aged": "R is cleared in the leaf at {0:#x}",
+        "young": "it was referenced",
+        "old": "it was not referenced",
+        "log-overrun": "the log is written {0} bytes past its end",
+        "one-page-logged": "of {0} dirty pages only one goes into the log",
+        # the dirty log
+        "log-taken": "{0} pages were in the slot's own log, which is emptied",
+        "leaves-cleaned": "{0} dirty leaves are made clean",
+        "leaves-dirty": "{0} leaves are dirty, and left so",
+        "not-logged": "no log is kept of this slot: ENOENT",
+        "no-such-slot": "there is no such slot: ENOENT",
+        # slots and trees
+        "slot-made": "the slot at {0:#x} (+{1:#x}) is there now",
+        "slot-gone": "the slot at {0:#x} (+{1:#x}) is gone",
+        "slot-changed": "the slot at {0:#x} (+{1:#x}) has flags {2:#x} now",
+        "slot-overlaps": "the slot at {0:#x} (+{1:#x}) is in the way: EEXIST",
+        "flushed": "{0} leaves of the slot are taken away",
+        "freed": "{0} tables are freed and {1} large leaves cleared",
+        "no-tree": "there is no tree",
+    }
+)

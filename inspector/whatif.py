@@ -1,0 +1,167 @@
+"""What if: a guest's memory with a copy-on-write overlay over it, and KVM's second-level life cycle run on that.
+
+Nothing is written to the guest. Whoever looks at the guest while this is on sees the overlay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from inspector.errors import UsageError
+from inspector.kvm.free import free
+from inspector.kvm.host import HostPage
+from inspector.kvm.machine import Machine, Vm
+from inspector.kvm.pool import Pool
+from inspector.kvm.shape import HostPages
+from inspector.kvm.slots import MemorySlot, Slots
+from inspector.memory.overlay import Overlay
+from inspector.memory.physical import PhysicalMemory, Range
+from inspector.radix.bits import PATE0_HR, PTE_C, PTE_R, PTE_WRITE
+from inspector.trees import Tree
+
+if TYPE_CHECKING:
+    from inspector.guest import Guest
+
+POOL = "what-if pool"
+POOL_SIZE = 256 << 20
+"""Bytes of the pool where none is named. It takes no memory until tables are taken from it."""
+FAR = 1 << 40
+"""Where none is named it begins at the first multiple of this above all RAM: it may lie where a device is, since a pool
+is read here and nowhere else."""
+ROOT_DESCRIPTOR = PATE0_HR | 0x4000_0000_0000_00AD
+"""PATE0 as KVM writes it, but for the root's address: radix, a tree of 52 bits, a root of 13 (Linux 6.1
+``kvmppc_setup_partition_table``)."""
+
+
+@dataclass
+class WhatIf:
+    """The overlay over ``guest``, and the hypervisor that works on it. ``pool`` is where new tables are laid."""
+
+    guest: Guest
+    base: PhysicalMemory
+    pool_range: Range
+    machine: Machine
+    overlay: Overlay
+    made: dict[int, Tree] = field(default_factory=dict)
+
+    @classmethod
+    def over(
+        cls, guest: Guest, base: PhysicalMemory, pool: Range | None = None, pages: HostPages | None = None
+    ) -> WhatIf:
+        """An empty overlay. Raises UsageError for a pool that no tables can be laid in."""
+        chosen = pool or default_pool(base)
+        if chosen.start % 4096 or chosen.size <= 0 or chosen.end > 1 << 52:
+            raise UsageError(
+                f"a pool of {chosen.size:#x} bytes at {chosen.start:#x} cannot hold tables; it is to begin at a "
+                "multiple of 4096, and end below 2**52"
+            )
+        overlay = Overlay(base, [chosen])
+        machine = Machine(overlay, Pool(overlay, chosen.start, chosen.size), pages or HostPages())
+        return cls(guest, base, chosen, machine, overlay)
+
+    @property
+    def memory(self) -> PhysicalMemory:
+        """The guest's RAM as it would be."""
+        memory = self.overlay.memory
+        memory.ram = self.overlay.ram
+        return memory
+
+    @property
+    def version(self) -> int:
+        """Counts what was written."""
+        return self.overlay.version
+
+    def reset(self) -> None:
+        """Forget all that was changed: leaves, tables, slots and guests that were made."""
+        fresh = WhatIf.over(self.guest, self.base, self.pool_range, self.machine.pages)
+        fresh.machine.behave_as(self.machine.version, self.machine.dd1)
+        fresh.overlay.version = self.overlay.version + 1
+        self.machine, self.overlay = fresh.machine, fresh.overlay
+        self.made.clear()
+
+    def vm(self, lpid: int, *, make: bool = False) -> Vm:
+        """The KVM guest ``lpid`` as the life cycle has it: its tree is that of its partition-table entry. With ``make``
+        one that is not there is made, with an empty tree. Raises UsageError where there is none."""
+        from inspector import partitions
+
+        if lpid == 0:
+            raise UsageError("LPID 0 is the host itself, which KVM makes no leaves for; name a guest's with --lpid N")
+        known = self.machine.vms.get(lpid)
+        if lpid in self.made and known is not None:
+            return known
+        try:
+            root = partitions.partition(self.guest, lpid).tree.root
+        except UsageError:
+            if not make:
+                raise
+            return self._make(lpid)
+        if known is not None and known.tree.root == root:
+            return known
+        vm = self.machine.adopt(lpid, root)
+        if known is not None:
+            vm.slots = known.slots
+        return vm
+
+    def empty(self, lpid: int) -> Vm:
+        """The guest ``lpid`` with an empty tree, whatever is there."""
+        slots = self.machine.vms[lpid].slots if lpid in self.machine.vms else Slots()
+        vm = self._make(lpid)
+        vm.slots = slots
+        return vm
+
+    def _make(self, lpid: int) -> Vm:
+        from inspector import partitions
+
+        vm = self.machine.make(lpid)
+        entry = ROOT_DESCRIPTOR | vm.tree.root
+        address = 0
+        if partitions.in_sight(self.guest):
+            base, size = partitions.partition_table(self.guest)
+            if not 0 < lpid < size // 16:
+                raise UsageError(f"LPID {lpid} is beyond the partition table, which has {size // 16} entries")
+            address = base + 16 * lpid
+            self.overlay.write_u64(address, entry)
+        else:
+            self.made[lpid] = Tree(lpid, None, address, entry)
+        return vm
+
+    def free(self, vm: Vm) -> None:
+        """Free a guest's tree (``kvmppc_free_radix``), and clear its partition-table entry, as Linux does since 5.0."""
+        from inspector import partitions
+
+        free(self.machine, vm)
+        if self.made.pop(vm.lpid, None) is None and partitions.in_sight(self.guest):
+            base, _ = partitions.partition_table(self.guest)
+            self.overlay.clear(base + 16 * vm.lpid, 16)
+
+    def host_page(self, slot: MemorySlot, gpa: int, vmm: int) -> HostPage | None:
+        """What the host has behind guest real ``gpa`` by the page tables of its process with radix PID ``vmm``, the
+        VMM, at the address that the slot gives. None where that maps nothing. Raises UsageError for a slot whose
+        address there is not known."""
+        if slot.hva is None:
+            raise UsageError(
+                f"the slot at {slot.base:#x} does not say where the VMM has it; make it anew with BASE:SIZE@HVA"
+            )
+        size = self.machine.pages.size
+        hva = slot.hva + (gpa - slot.base) & -size
+        found = self.guest.translate(hva, pid=vmm, lpid=None if self.guest.roots.flat else 0)
+        leaf = found.steps[-1].value if found.ra is not None and found.steps else None
+        if leaf is None or found.ra is None or found.page_shift is None:
+            return None
+        base = found.ra >> found.page_shift << found.page_shift
+        return HostPage(
+            hva,
+            base,
+            found.page_shift,
+            writable=bool(leaf & PTE_WRITE),
+            dirty=bool(leaf & PTE_C),
+            accessed=bool(leaf & PTE_R),
+            entry=leaf,
+        )
+
+
+def default_pool(base: PhysicalMemory) -> Range:
+    """Where tables are laid if nobody says where: above all RAM."""
+    top = max((end for _, end in base.ram.spans()), default=0)
+    return Range(-(-top // FAR) * FAR or FAR, POOL_SIZE, POOL)
