@@ -80,11 +80,12 @@ DECISIONS: Mapping[str, str] = MappingProxyType(
         "leaves-cleaned": "{0} dirty leaves are made clean",
         "leaves-dirty": "{0} leaves are dirty, and left so",
         "not-logged": "no log is kept of this slot: ENOENT",
-        "no-such-slot": "there is no such slot: ENOENT",
+        "no-such-slot": "there is no such slot: EINVAL",
         # slots and trees
         "slot-made": "the slot at {0:#x} (+{1:#x}) is there now",
         "slot-gone": "the slot at {0:#x} (+{1:#x}) is gone",
         "slot-changed": "the slot at {0:#x} (+{1:#x}) has flags {2:#x} now",
+        "slot-invalid-words": "KVM takes no such slot: {0:#x} (+{1:#x}), flags {2:#x}: EINVAL",
         "slot-overlaps": "the slot at {0:#x} (+{1:#x}) is in the way: EEXIST",
         "flushed": "{0} leaves of the slot are taken away",
         "freed": "{0} tables are freed and {1} large leaves cleared",
