@@ -6,7 +6,7 @@ A command's module is imported when the command is used, so that one command pay
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentError, ArgumentParser, HelpFormatter, Namespace
+from argparse import Action, ArgumentError, ArgumentParser, HelpFormatter, Namespace
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -225,8 +225,25 @@ def _layout(prog: str) -> HelpFormatter:
     return HelpFormatter(prog, max_help_position=26, width=78)
 
 
+class _Once(Action):
+    """Stores a value, and refuses a second: argparse would silently take the last, as of --lpid 1 --lpid 2."""
+
+    given = False
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option: str | None = None) -> None:
+        if self.given and option is not None:
+            raise ArgumentError(self, "it takes one value, and is given twice; leave one out")
+        self.given = True
+        setattr(namespace, self.dest, values)
+
+
 class Parser(ArgumentParser):
-    """argparse that raises UsageError where it would print and exit."""
+    """argparse that raises UsageError where it would print and exit. Good for one line of words."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name in (None, "store"):
+            self.register("action", name, _Once)
 
     def error(self, message: str) -> NoReturn:
         """One sentence with a way out."""

@@ -90,3 +90,12 @@ def test_memory_that_runs_out_ends_the_answer_with_a_sentence(monkeypatch: pytes
         ask("maps", at)
     assert raised.value.exit_status == 3
     assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "words", ["maps --lpid 1 --lpid 2", "maps --nested 0:1 --nested 0:2", "xlate --pid 1 --pid=2 0"]
+)
+def test_a_second_value_is_refused_where_there_is_room_for_one(words: str) -> None:
+    with pytest.raises(UsageError, match="it takes one value, and is given twice; leave one out; 'help"):
+        parse(words.split())
+    assert parse(["maps", "--pid", "1", "--pid", "2"])[1].pid == ["1", "2"]
