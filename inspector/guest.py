@@ -188,21 +188,26 @@ class Guest:
         """Where ``ea`` goes, entry by entry, by the chosen vCPU's registers.
 
         ``pid`` and ``lpid`` ask as if that process or partition ran; ``guest_real`` takes ``ea`` for a real address of
-        the partition. ``nested`` (PTCR, LPID) is of that partition's own guest of this LPID, by the partition table
-        that PTCR gives, through three stages. ``access`` asks whether such an access may proceed. Raises UsageError for
-        an EA of more than 64 bits and for an access, a walker or a partition that is not there, and UnknownRegister
-        where the answer hangs on a register that is not known."""
+        the partition, in which no process and no software walk has a say. ``nested`` (PTCR, LPID) is of that
+        partition's own guest of this LPID, by the partition table that PTCR gives, through three stages. ``access``
+        asks whether such an access may proceed. Raises UsageError for an EA of more than 64 bits, for words that do not
+        go together and for an access, a walker or a partition that is not there, and UnknownRegister where the answer
+        hangs on a register that is not known."""
         if not 0 <= ea < 1 << 64:
             raise UsageError(f"{ea:#x} is no effective address, which has 64 bits and no sign; give a smaller value")
         if access not in (None, "r", "w", "x"):
             raise UsageError(f"{access!r} is no access; ask about 'r', 'w' or 'x', or leave it out")
+        if guest_real and pid is not None:
+            raise UsageError("a real address is the same for every process; leave --pid out, or --guest-real")
+        if guest_real and walker != walk.WALKER:
+            raise UsageError(f"{walker} walks from effective addresses only; leave --walker out, or --guest-real")
         with self._while_running():
             context = self.context(cpu)
             if lpid is not None:
                 if context.flat and lpid:
-                    raise UsageError(
-                        f"there is no LPID {lpid} to be seen: this guest's hypervisor is out of sight, and it is LPID 0"
-                    )
+                    from inspector.partitions import out_of_sight
+
+                    raise out_of_sight(lpid)
                 context = context.as_partition(lpid)
             within = None
             if nested is not None:
@@ -290,9 +295,11 @@ class Guest:
         guest_real: bool = False,
         cpu: int | None = None,
     ) -> list[Translation]:
-        """The answer of every walker, the hardware's first."""
-        ask = partial(self.translate, ea, pid=pid, lpid=lpid, nested=nested, guest_real=guest_real, cpu=cpu)
-        return [ask(access=access), *(ask(walker=name) for name in software_walk.VARIANTS)]
+        """The answer of every walker, the hardware's first; with relocation off the hardware's alone, for ``ea`` is
+        then a real address, and software walks begin at effective ones."""
+        ask = partial(self.translate, ea, pid=pid, lpid=lpid, nested=nested, cpu=cpu)
+        hardware = ask(access=access, guest_real=guest_real)
+        return [hardware, *(ask(walker=name) for name in software_walk.VARIANTS if hardware.relocation)]
 
     # -- tables ----------------------------------------------------------------------------------------------------
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from inspector import processes
 from inspector.errors import MemoryReadError, UsageError
-from inspector.memory.behind import GuestReal
-from inspector.memory.physical import PhysicalMemory, RamMap, Range
+from inspector.memory.behind import GuestMemory, GuestReal
+from inspector.memory.physical import RamMap, Range
 from inspector.processes import Missed
 from inspector.radix.bits import ENTRY_BYTES, PATE0_HR, PRTB_MASK, PRTS_MASK, PTCR_PATB, PTCR_PATS, table_bytes
 from inspector.trees import Tree
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 PARTITION_TABLE = "partition table"
 """What :class:`Missed` calls it."""
 OUT_OF_SIGHT = "this guest's hypervisor is out of sight (pseries): it is LPID 0, and there is no other"
+
+
+def out_of_sight(lpid: int) -> UsageError:
+    """That ``lpid``, which is not 0, was asked for where only LPID 0 is to be seen."""
+    return UsageError(
+        f"there is no LPID {lpid} to be seen: this guest's hypervisor is out of sight, and it is LPID 0; leave --lpid "
+        "out"
+    )
 
 
 @dataclass
@@ -58,11 +66,11 @@ class Partition:
         return Behind(self.spaces.ranges, self.spaces.unread)
 
     @cached_property
-    def memory(self) -> PhysicalMemory:
+    def memory(self) -> GuestMemory:
         """What it calls real memory, read wherever the host has put it."""
         ram = RamMap(Range(at, size, f"LPID {self.lpid}") for at, size in self.behind.spans())
         source = GuestReal(self.guest.memory, self.behind, self.lpid)
-        return PhysicalMemory(source, ram, self.guest.target.clock)
+        return GuestMemory(source, ram, self.guest.target.clock)
 
     @property
     def process_table(self) -> tuple[int, int]:
@@ -99,7 +107,7 @@ def partition_table(guest: Guest) -> tuple[int, int]:
     if found.state != "radix":
         raise UsageError(found.explanation)
     if found.flat or found.ptcr is None:
-        raise UsageError(OUT_OF_SIGHT)
+        raise UsageError(f"{OUT_OF_SIGHT}; leave --partition out")
     return found.ptcr & PTCR_PATB, table_bytes(found.ptcr & PTCR_PATS)
 
 

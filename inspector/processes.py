@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inspector.errors import MemoryReadError, NotCaptured, NotRam
+from inspector.memory.behind import GuestMemory
 from inspector.memory.physical import PhysicalMemory, RamMap, Range
 from inspector.radix.bits import ENTRY_BYTES, RPDB_MASK, tree_bits
 
@@ -45,16 +46,30 @@ class Process:
 
 @dataclass(slots=True)
 class Missed:
-    """What of a ``table`` could not be read: how many bytes in all, and the first of them."""
+    """What of a ``table`` could not be read: how many bytes in all, and of the first of them the real ``address`` and
+    why. That of a KVM guest's (``lpid`` is not 0) is guest real, whatever address of the host's the error is of."""
 
-    length: int = 0
-    first: MemoryReadError | None = None
     table: str = "process table"
+    lpid: int = 0
+    length: int = 0
+    address: int = 0
+    first: MemoryReadError | None = None
 
-    def add(self, error: MemoryReadError) -> None:
-        """Count ``error``'s bytes in."""
-        self.length += error.length
-        self.first = self.first or error
+    def add(self, address: int, length: int, error: MemoryReadError) -> None:
+        """Count these bytes in, which ``error`` is the reason for."""
+        self.length += length
+        if self.first is None:
+            self.address, self.first = address, error
+
+    @property
+    def name(self) -> str:
+        """Whose table it is, in words."""
+        return f"{self.table} of LPID {self.lpid}" if self.lpid else self.table
+
+    @property
+    def where(self) -> str:
+        """The address of the first of it, in words."""
+        return f"{'guest real ' if self.lpid else ''}{self.address:#x}"
 
 
 def scan(memory: PhysicalMemory, base: int, size: int, missed: Missed | None, progress: Progress) -> Iterator[Process]:
@@ -84,8 +99,7 @@ def _not_held(memory: PhysicalMemory, start: int, end: int, missed: Missed) -> N
 
     def gap(low: int, high: int) -> None:
         if low < high:
-            kind = NotCaptured if memory.ram.covers(low, 1) else NotRam
-            missed.add(kind(low, high - low))
+            missed.add(low, high - low, _why(memory, low, high - low))
 
     zeros = RamMap(Range(*each) for each in memory.zeros)
     for low, high in sorted((*memory.within(start, end - start), *zeros.within(start, end - start))):
@@ -94,13 +108,21 @@ def _not_held(memory: PhysicalMemory, start: int, end: int, missed: Missed) -> N
     gap(start, end)
 
 
+def _why(memory: PhysicalMemory, address: int, length: int) -> MemoryReadError:
+    """Why nothing tries to read it."""
+    if memory.ram.covers(address, 1):
+        return NotCaptured(address, length)
+    return memory.lacking(address, length) if isinstance(memory, GuestMemory) else NotRam(address, length)
+
+
 def _readable(memory: PhysicalMemory, base: int, start: int, length: int, missed: Missed) -> Iterator[Process]:
     """The same where not all of a piece can be read, as in a snapshot: page by page."""
     for at in range(start, start + length, PAGE):
+        size = min(PAGE, start + length - at)
         try:
-            piece = memory.read(at, min(PAGE, start + length - at))
+            piece = memory.read(at, size)
         except MemoryReadError as error:
-            missed.add(error)
+            missed.add(at, size, error)
             continue
         yield from _entries(piece, base, at)
 

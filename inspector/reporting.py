@@ -273,7 +273,7 @@ def _missing(guest: Guest, spaces: Spaces) -> Iterator[str]:
     if spaces.missed.first is not None:
         ids = "LPIDs" if spaces.missed.table == PARTITION_TABLE else "PIDs"
         yield (
-            f"{spaces.missed.length:#x} bytes of the {spaces.missed.table} from {spaces.missed.first.address:#x} on "
+            f"{spaces.missed.length:#x} bytes of the {spaces.missed.name} from {spaces.missed.where} on "
             f"could not be read, so {ids} may be missing: {spaces.missed.first.why}."
         )
     for absent in spaces.absent:

@@ -297,7 +297,7 @@ def swept(
 
     With ``keep_partial`` Ctrl-C gives what there is so far. Raises UsageError where no process table is known and for a
     PID beyond it, TargetError where the target is lost; a table or an entry that cannot be read is in the answer."""
-    missed = Missed()
+    missed = Missed(lpid=0 if within is None else within.lpid)
     if pids is not None:
         trees, absent = asked(guest, pids, within)
     elif within is None:

@@ -11,6 +11,7 @@ from inspector.commands.notes import Note, if_changing
 from inspector.commands.registry import Answered, Command, Example, Parser, Session, no_arguments
 from inspector.errors import MemoryReadError, UsageError
 from inspector.guest import Guest
+from inspector.partitions import out_of_sight
 from inspector.processes import Missed, Process
 from inspector.radix.bits import ENTRY_BYTES, PRTB_MASK, PTCR_PATB, PTCR_PATS, table_bytes
 from inspector.radix.descriptors import PATE0, PATE1, PROCESS_TABLE, PRTE0, PTCR
@@ -71,14 +72,17 @@ class LiveEntry(Answered):
 @dataclass(frozen=True, slots=True)
 class Unlisted:
     """Part of a process table, or of the partition table, that could not be read, so that what is in it is not told.
-    ``address`` is the first real address of it, ``length`` all its bytes."""
+    ``address`` is the first real address of it (guest real where ``lpid`` is not 0) and ``where`` the same in words,
+    ``length`` all its bytes, and ``table`` whose it is."""
 
     topic: ClassVar[str] = "roots"
+    lpid: int
+    table: str
     address: int
+    where: str
     length: int
     cause: str
     reason: str
-    table: str = "process table"
 
     @property
     def ok(self) -> bool:
@@ -90,7 +94,8 @@ def unlisted(missed: Missed) -> Iterator[Unlisted]:
     """That the answer is not whole, where it is not."""
     first = missed.first
     if first is not None:
-        yield Unlisted(first.address, missed.length, f"table-{first.slug}", first.why, missed.table)
+        of = (missed.lpid, missed.name, missed.address, missed.where, missed.length)
+        yield Unlisted(*of, f"table-{first.slug}", first.why)
 
 
 def lpid_of(session: Session, arguments: Namespace) -> int:
@@ -104,9 +109,7 @@ def lpid_of(session: Session, arguments: Namespace) -> int:
     if value >> 63:
         raise UsageError(f"--lpid takes an LPID, not {arguments.lpid!r}; 'lpids' lists those there are")
     if value and session.at.roots.flat:
-        raise UsageError(
-            f"there is no LPID {value} to be seen: this guest's hypervisor is out of sight, and it is LPID 0"
-        )
+        raise out_of_sight(value)
     return value
 
 
@@ -203,11 +206,12 @@ def _pids(session: Session, arguments: Namespace) -> Iterator[ProcessTable | Liv
     lpid = within.lpid if within else 0
     if within is not None and not within.registered:
         yield Note(within.unregistered)
+        return
     address, size = guest.process_table() if within is None else within.process_table
     yield ProcessTable(address, size // ENTRY_BYTES, lpid)
     current = {} if nested else current_pids(guest, lpid)  # an L2 runs under an LPID of KVM's own
     seen = set()
-    missed = Missed(table="process table" if within is None else f"process table of LPID {lpid}")
+    missed = Missed(lpid=lpid)
     for process in guest.processes(missed) if within is None else within.processes(missed):
         seen.add(process.pid)
         yield LiveEntry(process, current.get(process.pid, ()), lpid)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,7 +23,8 @@ Ask = Callable[..., Translation]
 
 @dataclass(frozen=True, slots=True)
 class Xlate:
-    """One address's answer, and a line on whether the other walk would have found it. ``in_ram`` is of its RA."""
+    """One address's answer, and a line on whether the other walk would have found it. ``in_ram`` is of its RA; None
+    where there is none, or where it is guest real."""
 
     topic: ClassVar[str] = "translation"
     answer: Translation
@@ -49,8 +50,15 @@ class Compared:
         """Whether the hardware's walk reached a page and KVM's, as mended, agrees: that they differ is a finding.
 
         Its older variants always do."""
-        hardware, software = self.answers[0], next(each for each in self.answers if each.walker == KVM)
-        return hardware.ok and (hardware.access is not None or disagreement(hardware, software) is None)
+        hardware, software = self.answers[0], next((each for each in self.answers if each.walker == KVM), None)
+        if software is None or hardware.access is not None:
+            return hardware.ok
+        return hardware.ok and disagreement(hardware, software) is None
+
+
+def ends_guest_real(answer: Translation) -> bool:
+    """Whether ``ra`` is what a KVM guest calls real: KVM's walk is of the guest's own tables and ends there."""
+    return answer.walker != WALKER and bool(answer.lpid)
 
 
 def disagreement(hardware: Translation, software: Translation, lead: str = "") -> str | None:
@@ -63,8 +71,8 @@ def disagreement(hardware: Translation, software: Translation, lead: str = "") -
     lead = lead or f"{software.walker} disagrees"
     if hardware.ok and not software.ok:
         return f"{lead}: it ends in {software.errno} ({software.reason})"
-    if not hardware.ok and software.ok and (hardware.stage or 0) > 1 and hardware.gra == software.ra:
-        return None  # the guest's own tables lead there for both, and KVM's walk ends where the host's stage begins
+    if _same_until_behind(hardware, software):
+        return None
     if not hardware.ok and software.ok:
         return f"{lead}: it reaches {software.ra:#x} where the hardware faults"
     if not hardware.ok:
@@ -74,6 +82,23 @@ def disagreement(hardware: Translation, software: Translation, lead: str = "") -
     if software.rights != hardware.rights and hardware.gra is None:
         return f"{lead} on rights: {software.rights}, where the hardware allows {hardware.rights}"
     return None
+
+
+def _same_until_behind(hardware: Translation, software: Translation) -> bool:
+    """Whether the guest's own tables lead both to the same guest real address, where KVM's walk ends and the hardware's
+    faults: the host does not lead on."""
+    return not hardware.ok and software.ok and (hardware.stage or 0) > 1 and hardware.gra == software.ra
+
+
+def _not_behind(hardware: Translation) -> str:
+    """The verdict on such a walk: how far it was led, and who did not lead on."""
+    nested = hardware.outer_lpid is not None
+    whose, real = ("L2", "L2 real") if nested else ("guest", "guest real")
+    led = f"the {whose}'s tables lead to {real} {hardware.gra:#x}"
+    if hardware.outer_gra is not None:
+        led += f", and the L1's to L1 real {hardware.outer_gra:#x}"
+    behind = "the L1" if nested and hardware.stage == 2 else "the host"
+    return f"{led}; {behind} {'has nothing there' if hardware.cause == 'not-present' else 'does not lead on'}"
 
 
 def _second_opinion(ask: Ask, answer: Translation) -> str | None:
@@ -111,10 +136,26 @@ def _xlate(session: Session, arguments: Namespace) -> Iterator[Xlate]:
 
     def xlate(ea: int) -> Xlate:
         answer = ask(ea, walker=arguments.walker, access=arguments.access)
-        in_ram = None if answer.ra is None else guest.memory.ram.covers(answer.ra, 1)
+        in_ram = None if answer.ra is None or ends_guest_real(answer) else guest.memory.ram.covers(answer.ra, 1)
         return Xlate(answer, _second_opinion(ask, answer), in_ram)
 
     yield from session.each(arguments.ea, xlate)
+
+
+def _verdict(hardware: Translation, mapped: Translation, others: Sequence[Translation]) -> str:
+    """The line on what the answers come to; ``mapped`` is the hardware's to no access."""
+    if not hardware.relocation:
+        off = "translation is off: the address is real"
+        if not hardware.lpid:
+            return f"{off}, and there is nothing to walk"
+        walked = "the host's tree is" if hardware.outer_lpid is None else "the trees of the L1 and the host are"
+        return f"{off}, and only {walked} walked"
+    differing = sum(disagreement(mapped, other) is not None for other in others)
+    if differing:
+        return f"{differing} of {len(others)} software walks differ"
+    if any(_same_until_behind(mapped, other) for other in others):
+        return _not_behind(mapped)
+    return "all walkers agree" if mapped.ok else "no walker finds a page"
 
 
 def _compare(session: Session, arguments: Namespace) -> Iterator[Compared]:
@@ -124,14 +165,7 @@ def _compare(session: Session, arguments: Namespace) -> Iterator[Compared]:
     def compare(ea: int) -> Compared:
         hardware, *others = guest.compare(ea, access=arguments.access, **whom)
         mapped = hardware if arguments.access is None else guest.translate(ea, **whom)
-        lines = [line for other in others if (line := disagreement(mapped, other))]
-        if not hardware.relocation:
-            verdict = "translation is off: the hardware walks nothing, and KVM would not have walked either"
-        elif lines:
-            verdict = f"{len(lines)} of {len(others)} software walks differ"
-        else:
-            verdict = "all walkers agree" if mapped.ok else "no walker finds a page"
-        return Compared((hardware, *others), verdict)
+        return Compared((hardware, *others), _verdict(hardware, mapped, others))
 
     yield from session.each(arguments.ea, compare)
 

@@ -116,8 +116,8 @@ class Behind:
         return int(self.ranges.ra[at]) + inside, int(self.end[at]) - address
 
     def lacking(self, address: int, length: int) -> MemoryReadError:
-        """Why there is nothing to be read there."""
-        if any(begin <= address < end for begin, end in self.unread):
+        """Why there is nothing to be read there, in all or in part."""
+        if any(begin < address + length and address < end for begin, end in self.unread):
             return BehindUnread(address, length)
         return NotBacked(address, length)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from inspector.errors import MemoryReadError
-from inspector.memory.physical import PhysicalMemory
+from inspector.memory.physical import Clock, PhysicalMemory, RamMap
 
 
 class Lookup(Protocol):
@@ -81,3 +81,28 @@ class GuestReal:
             at += size
             left -= size
         return pieces
+
+
+class GuestMemory(PhysicalMemory):
+    """One partition's memory behind the guard. What is not in its map is not said to be no RAM: the guest may have
+    RAM there that the host has put nothing behind yet."""
+
+    def __init__(self, source: GuestReal, ram: RamMap, clock: Clock) -> None:
+        super().__init__(source, ram, clock)
+        self.lookup = source.lookup
+
+    def lacking(self, address: int, length: int) -> MemoryReadError:
+        """Why there is nothing to be read there."""
+        return self.lookup.lacking(address, length)
+
+    def read(self, address: int, length: int) -> bytes:
+        """As PhysicalMemory reads; raises NotBacked or BehindUnread for what is not in the map."""
+        if not self.ram.covers(address, length):
+            self.traffic.refused += 1
+            raise self.lacking(address, length)
+        return super().read(address, length)
+
+    def read_runs(self, runs: Sequence[tuple[int, int]]) -> list[bytes | MemoryReadError]:
+        """The same of many at once."""
+        found = super().read_runs(runs)
+        return [each if self.ram.covers(*run) else self.lacking(*run) for run, each in zip(runs, found, strict=True)]

@@ -246,10 +246,11 @@ class Walk:
         dw1 = self.word(replace(step, address=address + 8), f"PTCR {ptcr:#x}", DSISR_BADCONFIG)
         self.steps[at:] = [replace(step, value=dw0, second=dw1)]
         if not dw0 & PATE0_HR:
+            listed = "; try 'lpids'" if self.outer is None else ""
             raise Fault(
                 "partition-not-radix",
                 f"the partition-table entry of LPID {lpid} ({dw0:#018x}) has HR clear: "
-                + ("it is empty" if not dw0 else "it describes a hashed page table"),
+                + ("it describes a hashed page table" if dw0 else f"it is empty{listed}"),
                 DSISR_BADCONFIG,
                 self.stage,
             )

@@ -31,7 +31,7 @@ def text(result: RootsFound | ProcessTable | LiveEntry | Unlisted, style: Style)
         yield f"process table{whose} at {real}{where}, {result.entries} entries"
         yield style("head", f"{'PID':>8}  {'entry at':<14}  {'entry':<18}  {'root':<14}  spans")
     elif isinstance(result, Unlisted):
-        what = f"{short_size(result.length)} of the {result.table} at {result.address:#x} and on could not be read"
+        what = f"{short_size(result.length)} of the {result.table} at {result.where} and on could not be read"
         ids = "LPIDs" if result.table == PARTITION_TABLE else "PIDs"
         yield from style.wrap(f"{what}, so {ids} may be missing: {result.reason}", kind="bad")
     else:
@@ -125,6 +125,7 @@ def objects(result: RootsFound | ProcessTable | LiveEntry | Unlisted) -> Iterato
         yield {
             "oddity": result.cause,
             "reason": result.reason,
+            "lpid": result.lpid,
             "address": hexadecimal(result.address),
             "length": result.length,
         }

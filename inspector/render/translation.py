@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from inspector.commands.translation import Compared, Xlate
+from inspector.commands.translation import Compared, Xlate, ends_guest_real
 from inspector.radix.access import encoded_rights
 from inspector.radix.bits import ATT_NAMES, PTE_ATT, PTE_C, PTE_PRIVILEGED, PTE_R
 from inspector.radix.steps import decode_step
@@ -102,15 +102,10 @@ def _headline(answer: Translation, style: Style, in_ram: bool | None) -> str:
         errno = f" -{answer.errno}" if answer.errno else ""
         return f"{ea} -> {style('bad', f'fault{errno}: {answer.cause}')}{whose}"
     assert answer.ra is not None
-    where = "" if in_ram is not False or _of_guest(answer) else ", not RAM"
-    guest_real = "guest real " if _of_guest(answer) else ""
+    where = ", not RAM" if in_ram is False else ""
+    guest_real = "guest real " if ends_guest_real(answer) else ""
     page = f"{compact_size(1 << answer.page_shift)} " if _walked(answer) and answer.page_shift is not None else ""
     return f"{ea} -> {guest_real}{style('good', f'{answer.ra:#x}')}  {page}{answer.rights}{where}{whose}"
-
-
-def _of_guest(answer: Translation) -> bool:
-    """Whether ``ra`` is what a KVM guest calls real: KVM's walk is of the guest's own tables and ends there."""
-    return answer.walker != WALKER and bool(answer.lpid)
 
 
 def _walked(answer: Translation) -> bool:
@@ -162,7 +157,7 @@ def _compared(result: Compared, style: Style) -> Iterator[str]:
     for answer in result.answers:
         if answer.ok:
             size = "" if not _walked(answer) or answer.page_shift is None else compact_size(1 << answer.page_shift)
-            guest_real = "guest real " if _of_guest(answer) else ""
+            guest_real = "guest real " if ends_guest_real(answer) else ""
             end = f"{guest_real}{style('good', f'{answer.ra:#x}')} {size} {answer.rights}"
         else:
             end = style("bad", f"{answer.errno or 'fault'} {answer.cause}")

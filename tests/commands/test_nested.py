@@ -213,6 +213,21 @@ def test_which_of_the_three_refused_the_access_is_told(ea: int, access: str, sta
     assert said in " ".join(" ".join(lines(results)).split())
 
 
+@pytest.mark.parametrize(
+    ("ea", "verdict"),
+    [
+        (LOST_BY_L1, "the L2's tables lead to L2 real 0x400000; the L1 has nothing there"),
+        (
+            LOST_BY_HOST,
+            "the L2's tables lead to L2 real 0x600000, and the L1's to L1 real 0x400000; the host has nothing there",
+        ),
+    ],
+)
+def test_the_verdict_says_who_has_nothing_where_its_own_tables_lead(ea: int, verdict: str) -> None:
+    (found,) = told(f"compare {WORDS} --pid {L2_PID} {ea:#x}", nested_target(more=True))
+    assert found["verdict"] == verdict
+
+
 def test_the_rights_are_those_that_all_three_grant() -> None:
     results = ask(f"{XLATE} {HOST_READ_ONLY:#x}", nested_target(more=True))
     (found,) = objects(results)

@@ -67,14 +67,20 @@ def test_a_guest_that_has_registered_no_process_table_yet() -> None:
     target = kvm_host_target()
     target.source.put_word(PARTITION_TABLE_AT + 16 * LPID + 8, GR)
     assert told("lpids", target)[-1]["process_table"] is None
+    (note,) = told(f"pids --lpid {LPID}", target)
+    assert "has registered no process table yet" in note["note"]
+    assert "process table of" not in shown(f"pids --lpid {LPID}", target)
 
 
 def test_a_pseries_guest_says_that_its_hypervisor_is_out_of_sight() -> None:
     (answer,) = ask("lpids", linux_target())
     assert answer.ok
     assert "out of sight" in shown("lpids", linux_target())
-    with pytest.raises(UsageError, match="out of sight"):
-        ask("pids --lpid 1", linux_target())
+    for words in ("pids --lpid 1", "xlate --lpid 1 0", "maps --lpid 1"):
+        with pytest.raises(UsageError, match=r"out of sight.*; leave --lpid out"):
+            ask(words, linux_target())
+    with pytest.raises(UsageError, match=r"out of sight.*; leave --partition out"):
+        ask("maps --partition", linux_target())
 
 
 def test_a_machine_without_roots_says_what_it_does_instead() -> None:
@@ -142,8 +148,33 @@ def test_a_current_pid_of_a_partition_without_an_entry_is_noted() -> None:
 def test_a_process_table_that_the_host_has_nothing_behind() -> None:
     target = kvm_host_target()
     target.source.put_word(PARTITION_TABLE_AT + 16 * LPID + 8, GR | 4 * MiB | 4)
-    (missing, *_) = told(f"pids --lpid {LPID}", target)
-    assert (missing["oddity"], missing["address"], missing["length"]) == ("table-not-ram", f"{4 * MiB:#x}", 1 << 16)
+    for words in ("pids", "maps", f"maps --pid {GUEST_PID}"):
+        *_, missing = (each for each in told(f"{words} --lpid {LPID}", target) if "oddity" in each)
+        assert (missing["oddity"], missing["lpid"]) == ("table-not-backed", LPID)
+        assert "the host has nothing behind" in missing["reason"]
+    (missing,) = told(f"pids --lpid {LPID}", target)
+    assert (missing["address"], missing["length"]) == (f"{4 * MiB:#x}", 1 << 16)
+    for words in ("pids", "maps"):
+        seen = " ".join(shown(f"{words} --lpid {LPID}", target).split())
+        assert f"64K of the process table of LPID {LPID} at guest real 0x400000 and on could not be read" in seen
+
+
+def test_a_process_table_that_may_be_behind_an_unread_table_of_the_hosts() -> None:
+    target = kvm_host_target()
+    steps = guest(target).translate(GUEST_PROCESS_TABLE_AT, lpid=LPID, guest_real=True).steps
+    table = steps[-1].address // 256 * 256
+    target.source.refused = [(table, 256)]
+    target.clock.tick()
+    (missing,) = told(f"pids --lpid {LPID}", target)
+    assert (missing["oddity"], missing["address"]) == ("table-unreadable", f"{GUEST_PROCESS_TABLE_AT:#x}")
+    assert "its own table there could not be read" in missing["reason"]
+
+
+def test_a_process_table_that_the_source_refuses_is_at_the_guests_address() -> None:
+    target = kvm_host_target()
+    target.source.refused = [(guest_to_host(GUEST_PROCESS_TABLE_AT), 4096)]
+    missing = next(each for each in told(f"pids --lpid {LPID}", target) if "oddity" in each)
+    assert (missing["oddity"], missing["address"]) == ("table-unreadable", f"{GUEST_PROCESS_TABLE_AT:#x}")
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,42 @@ def test_where_kvms_walk_of_a_guest_ends_is_guest_real() -> None:
     assert "guest real" not in shown(f"xlate --walker kvm {DATA:#x}")
 
 
+def test_a_page_that_the_host_has_nothing_behind_is_one_that_kvms_walk_finds() -> None:
+    words = f"--lpid {LPID} --pid {GUEST_PID} {GUEST_LOST_EA:#x}"
+    (answer,) = told(f"compare {words}", kvm_host_target())
+    assert answer["verdict"] == "the guest's tables lead to guest real 0x400000; the host has nothing there"
+    assert told(f"compare --access w {words}", kvm_host_target())[0]["verdict"] == answer["verdict"]
+
+
+def test_in_real_mode_no_software_walk_is_asked() -> None:
+    (off,) = ask("compare 0x100", firmware_target())
+    assert ([each.walker for each in off.answers], off.ok) == (["hardware"], True)  # type: ignore[attr-defined]
+    (answer,) = told(f"compare --lpid {LPID} --guest-real 0x1000", kvm_host_target())
+    assert [each["walker"] for each in answer["walkers"]] == ["hardware"]
+    assert answer["verdict"] == "translation is off: the address is real, and only the host's tree is walked"
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("xlate --guest-real --pid 5 0", "leave --pid out, or --guest-real"),
+        ("compare --guest-real --pid 5 0", "leave --pid out, or --guest-real"),
+        ("xlate --guest-real --walker kvm 0", "leave --walker out, or --guest-real"),
+    ],
+)
+def test_words_that_a_real_address_makes_no_use_of_are_refused(words: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        ask(f"{words} --lpid {LPID}", kvm_host_target())
+
+
+def test_a_guest_real_address_is_not_held_against_the_hosts_ram() -> None:
+    words = f"--lpid {LPID} --pid {GUEST_PID} {GUEST_DATA_EA:#x}"
+    assert told(f"xlate {words}", kvm_host_target())[0]["ra_is_ram"] is True
+    assert told(f"xlate --walker kvm {words}", kvm_host_target())[0]["ra_is_ram"] is None
+    assert told(f"xlate --walker kvm {DATA:#x}")[0]["ra_is_ram"] is True
+
+
 def test_of_an_empty_partition_table_entry_no_process_table_is_told() -> None:
+    assert "it is empty; try 'lpids'" in " ".join(shown("xlate --lpid 9 0", kvm_host_target()).split())
     assert "process table at" not in shown("xlate --lpid 9 0", kvm_host_target())
     assert "process table at" in shown(f"xlate --lpid {LPID} 0", kvm_host_target())

@@ -74,8 +74,7 @@ def _of_table(spaces: Subject) -> Iterator[tuple[str, str, int, int]]:
     if inside < size:
         what = f"{size - inside:#x} bytes of the process table at {base:#x} lie outside RAM"
         yield "process-table-outside-ram", what, base, size
-    first = spaces.missed.first
     unread = spaces.missed.length - (size - inside)
-    if first is not None and unread > 0:
-        what = f"{unread:#x} bytes of the process table could not be read, the first at {first.address:#x}"
-        yield "process-table-unread", what, first.address, unread
+    if spaces.missed.length and unread > 0:
+        what = f"{unread:#x} bytes of the process table could not be read, the first at {spaces.missed.address:#x}"
+        yield "process-table-unread", what, spaces.missed.address, unread

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from inspector.errors import MemoryReadError
 from inspector.memory.physical import RamMap
 from inspector.radix.columns import Columns, Root
 from inspector.radix.reading import RunReader, Window
@@ -36,7 +35,7 @@ class Unread(Protocol):
     @property
     def length(self) -> int: ...
     @property
-    def first(self) -> MemoryReadError | None: ...
+    def address(self) -> int: ...
 
 
 class Subject(Protocol):

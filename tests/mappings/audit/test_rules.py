@@ -275,7 +275,7 @@ def test_a_part_of_the_process_table_that_is_refused_is_told_too() -> None:
     (found,) = house.audit()
     assert found.rule == "process-table-unread"
     mixed = Missed()
-    mixed.add(Unreadable(TABLE_AT, 16, "no"))
+    mixed.add(TABLE_AT, 16, Unreadable(TABLE_AT, 16, "no"))
     spaces = replace(house.guest().spaces(), table=(DIMM, 4 * MiB), missed=mixed, ram=RamMap([Range(0, 1 << 62)]))
     assert "process-table-unread" in house.audit(spaces=spaces).counts
 
