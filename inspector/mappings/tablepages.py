@@ -62,7 +62,7 @@ class TablePages:
         found = [np.zeros(0, np.intp)]
         for length, addresses, rows in self._of_length:
             low, high = (min(max(at, 0), (1 << 64) - 1) for at in (start - length + 1, end - 1))
-            if start < end:
+            if max(start, 0) < end:
                 first = np.searchsorted(addresses, np.uint64(low))
                 found.append(rows[first : np.searchsorted(addresses, np.uint64(high), side="right")])
         return np.sort(np.concatenate(found))
