@@ -23,7 +23,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("where does it go", ("xlate", "compare", "rmap")),
     ("what is there", ("maps", "dirty", "age", "tables", "audit", "sql", "mark", "diff")),
     ("where it begins", ("pids", "lpids", "roots", "ram")),
-    ("what does it hold", ("read", "search", "regs", "cpu", "decode", "rmmu")),
+    ("what does it hold", ("read", "search", "regs", "cpu", "decode", "dsisr", "rmmu")),
     ("keep it", ("record", "export", "report", "info")),
     ("make it go and stop", ("continue", "interrupt", "stepi", "gdb")),
     ("about this", ("help", "doctor")),

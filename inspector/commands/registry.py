@@ -48,6 +48,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "ram": "memory",
         "decode": "decode",
         "rmmu": "decode",
+        "dsisr": "dsisr",
         "record": "record",
         "info": "info",
         "continue": "control",
@@ -60,7 +61,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
 )
 """Every command, in the order that 'help' lists them, and the module of this room that holds it."""
 
-WITHOUT_GUEST = frozenset({"decode", "diff", "doctor", "help", "rmmu"})
+WITHOUT_GUEST = frozenset({"decode", "diff", "doctor", "dsisr", "help", "rmmu"})
 """Commands that need no target before them: they have none, or name their own."""
 
 HELP = ("--help", "-h")

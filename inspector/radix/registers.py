@@ -139,6 +139,7 @@ LPCR = Format(
 # Why it did not go
 
 _CAUSES = {
+    "DIRECT": (31, "direct-store error (obsolete)"),
     "NOPTE": (30, "no translation found"),
     "ATTR": (29, "attributes of the two stages conflict"),
     "NOEXEC": (28, "no execute, or guarded storage (fetches only)"),
@@ -147,10 +148,17 @@ _CAUSES = {
     "STORE": (25, "the access was a store"),
     "DAWR": (22, "data watchpoint match"),
     "KEY": (21, "key: AMR or IAMR does not permit the access"),
+    "EXTCTL": (20, "external-control error (obsolete)"),
     "BADCONFIG": (19, "unsupported radix tree configuration"),
     "RC": (18, "reference or change bit could not be set"),
     "PRTABLE": (17, "address of a process table or page table entry could not be translated"),
+    "ICSWX": (14, "icswx: coprocessor type not available (before ISA 3.0)"),
+    "COPY": (3, "copy or paste with the wrong kind of memory"),
+    "AMO": (2, "atomic memory operation: bad function code"),
+    "CI": (1, "bad cache-inhibited load or store of the hypervisor"),
 }
+_BEFORE_ISA_3 = ("DIRECT", "EXTCTL", "ICSWX", "CI")
+"""Bits that Linux still names and ISA 3.0 does not."""
 
 
 def _causes(value: int) -> str:
@@ -162,12 +170,9 @@ def _dsisr(name: str, title: str) -> Format:
         name,
         title,
         64,
-        (
-            *(flag(short, bit, meaning, DSI_ISA) for short, (bit, meaning) in _CAUSES.items()),
-            flag("ICSWX", 14, "icswx: coprocessor type not available (before ISA 3.0)"),
-            flag("COPY", 3, "copy or paste with the wrong kind of memory", DSI_ISA),
-            flag("AMO", 2, "atomic memory operation: bad function code", DSI_ISA),
-            flag("CI", 1, "bad cache-inhibited load or store of the hypervisor"),
+        tuple(
+            flag(short, bit, meaning, "" if short in _BEFORE_ISA_3 else DSI_ISA)
+            for short, (bit, meaning) in _CAUSES.items()
         ),
         _causes,
         source=REG_H,
@@ -204,7 +209,11 @@ def _srr1(name: str, title: str) -> Format:
         ),
         lambda value: (
             f"from {describe_msr(value)}"
-            + (f"; if a fetch failed: {_causes(value)}" if value & _FETCH_MASK else "; no fetch failure said")
+            + (
+                f"; if a fetch failed: {_causes(value & _FETCH_MASK)}"
+                if value & _FETCH_MASK
+                else "; no fetch failure said"
+            )
         ),
         source=REG_H,
     )

@@ -1,0 +1,71 @@
+"""``dsisr``: a DSISR or HDSISR bit by bit, and what KVM's fault handler makes of it."""
+
+from __future__ import annotations
+
+import re
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from inspector.commands.registry import Answered, Command, Example, Parser, Session
+from inspector.kvm.dsisr import Handling, handling, named
+from inspector.kvm.history import NEWEST, VERSIONS
+from inspector.radix.fields import Decoded
+from inspector.radix.registers import HDSISR
+
+_WORD = re.compile(r"(?<![\w$.])[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True, slots=True)
+class Dsisr(Answered):
+    """One value taken apart, and how KVM of this version handles it."""
+
+    topic: ClassVar[str] = "dsisr"
+    decoded: Decoded
+    handling: Handling
+    version: str
+
+
+def dsisr_value(session: Session, text: str) -> int:
+    """The value of an operand in which bits may be named, as in ``nopte|store``. Raises UsageError."""
+
+    def bit(word: re.Match[str]) -> str:
+        found = named(word[0])
+        return word[0] if found is None else f"{found:#x}"
+
+    return session.value(_WORD.sub(bit, text))
+
+
+def _dsisr(session: Session, arguments: Namespace) -> Iterator[Dsisr]:
+    def taken_apart(text: str) -> Dsisr:
+        value = dsisr_value(session, text)
+        return Dsisr(HDSISR.decode(value), handling(value, arguments.version), arguments.version)
+
+    yield from session.each_text(arguments.value, taken_apart)
+
+
+def _dsisr_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "value", nargs="+", metavar="VALUE", help="a number, $hdsisr, or bits by name joined by |; - for standard input"
+    )
+    parser.add_argument(
+        "--as", dest="version", choices=VERSIONS, default=NEWEST, help=f"as this kernel does; {NEWEST} if left out"
+    )
+
+
+COMMANDS = (
+    Command(
+        "dsisr",
+        "a DSISR bit by bit, and what KVM makes of it",
+        _dsisr,
+        _dsisr_arguments,
+        (
+            Example("dsisr 0x42000000", "a store that found no translation"),
+            Example("dsisr 'rc|store'", "bits by name: a store whose leaf lacks C"),
+            Example("dsisr 'DSISR_PRTABLE_FAULT|DSISR_NOHPTE'", "names as Linux has them"),
+        ),
+        "Names are those that this shows in its second half, in small letters, or Linux's with or without DSISR_. "
+        "'fault' runs the whole handler with such a value.",
+    ),
+)
