@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from inspector.commands.notes import Note
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
-from inspector.commands.roots import lpid_of, nested_of
 from inspector.commands.scope import (
     Beside,
     Unfinished,
@@ -21,6 +20,7 @@ from inspector.commands.scope import (
     selection_of,
     tables_within,
 )
+from inspector.commands.whose import lpid_of, nested_of
 from inspector.errors import UnknownSymbol, UsageError
 from inspector.guest import Guest
 from inspector.mappings.audit.finding import RANK, Finding, Severity

@@ -6,23 +6,25 @@ import time
 from argparse import Namespace
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from inspector.commands.changes import Answer, Which, asked_for, told
 from inspector.commands.notes import Note
 from inspector.commands.registry import Command, Example, Parser, Session
-from inspector.commands.roots import lpid_of
+from inspector.commands.roots import unlisted
 from inspector.commands.scope import (
     Beside,
     Odd,
     count,
     looked_at,
     not_there,
+    oddities,
     pids_of,
     scope_arguments,
     selection_arguments,
 )
+from inspector.commands.whose import lpid_of
 from inspector.errors import UsageError
 from inspector.trees import base_of
 
@@ -98,8 +100,6 @@ def _now(session: Session, arguments: Namespace) -> Generator[Beside, None, Mome
 
 def _named(session: Session, arguments: Namespace, name: str, side: str) -> Looking:
     """The mark of this name, or what a file holds."""
-    from dataclasses import replace
-
     mark = session.marks.get(name)
     if mark is not None:
         lpid = None if arguments.lpid is None else lpid_of(session, arguments)
@@ -154,8 +154,6 @@ def _ran(
 ) -> Generator[Beside, None, tuple[Moment | None, Moment | None]]:
     """Before and after the guest has run so long. One that stands is stopped again whatever happens; one that runs is
     left running all the while. Ctrl-C ends the waiting early."""
-    from dataclasses import replace
-
     guest = session.at
     control = guest.control
     stood = not guest.running
@@ -211,9 +209,6 @@ def _between(before: Moment, after: Moment) -> Iterator[Note]:
 
 def _beside(session: Session, arguments: Namespace, before: Moment, after: Moment) -> Iterator[Beside | OfSide]:
     """What is wrong with the trees of a side, or could not be read; what is so on both is said once."""
-    from inspector.commands.roots import unlisted
-    from inspector.commands.scope import oddities
-
     there = {each.pid for moment in (before, after) for each in moment.spaces.trees}
     unreadable = {each.pid for moment in (before, after) for each in moment.spaces.absent if each.cause != "no-process"}
     seen = (before.spaces, after.spaces)

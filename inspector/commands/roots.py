@@ -9,17 +9,14 @@ from typing import ClassVar
 
 from inspector.commands.notes import Note, if_changing
 from inspector.commands.registry import Answered, Command, Example, Parser, Session, no_arguments
-from inspector.errors import MemoryReadError, UsageError
+from inspector.commands.whose import NESTED, lpid_of, nested_of, whose_guest
+from inspector.errors import MemoryReadError
 from inspector.guest import Guest
-from inspector.partitions import out_of_sight
 from inspector.processes import Missed, Process
 from inspector.radix.bits import ENTRY_BYTES, PRTB_MASK, PTCR_PATB, PTCR_PATS, table_bytes
 from inspector.radix.descriptors import PATE0, PATE1, PROCESS_TABLE, PRTE0, PTCR
 from inspector.radix.fields import Decoded, Format
 from inspector.roots import Roots
-
-NESTED = "of its own guest N, by the partition table that it told of"
-"""What ``--nested`` is; :func:`nested_of` reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,39 +93,6 @@ def unlisted(missed: Missed) -> Iterator[Unlisted]:
     if first is not None:
         of = (missed.lpid, missed.name, missed.address, missed.where, missed.length)
         yield Unlisted(*of, f"table-{first.slug}", first.why)
-
-
-def lpid_of(session: Session, arguments: Namespace) -> int:
-    """The LPID that ``--lpid`` gives, 0 where it does not. Raises UsageError."""
-    if arguments.lpid is None:
-        return 0
-    try:
-        value = session.value(arguments.lpid)
-    except UsageError as error:
-        raise UsageError(f"--lpid: {error}") from None
-    if value >> 63:
-        raise UsageError(f"--lpid takes an LPID, not {arguments.lpid!r}; 'lpids' lists those there are")
-    if value and session.at.roots.flat:
-        raise out_of_sight(value)
-    return value
-
-
-def nested_of(session: Session, arguments: Namespace) -> tuple[int, int] | None:
-    """(PTCR, LPID) of the guest's guest that ``--nested`` asks for, None where it does not. Raises UsageError."""
-    text: str | None = arguments.nested
-    if text is None:
-        return None
-    if not lpid_of(session, arguments):
-        raise UsageError("--nested is of a KVM guest's own guests; say whose with --lpid N, 'lpids' lists them")
-    ptcr, colon, number = text.rpartition(":")
-    if not colon or not ptcr.strip() or not number.strip():
-        raise UsageError(f"--nested takes the value that the guest registered and an LPID in it, not {text!r}: PTCR:N")
-    return session.value(ptcr), session.value(number)
-
-
-def whose_guest(lpid: int, nested: tuple[int, int]) -> Note:
-    """Whose guest it is that is told of."""
-    return Note(f"LPID {nested[1]} here is the guest of LPID {lpid}, by the partition table that this has written")
 
 
 # -- roots -------------------------------------------------------------------------------------------------------------

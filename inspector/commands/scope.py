@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from inspector.commands.notes import Note, if_changing
 from inspector.commands.registry import Parser, Session
-from inspector.commands.roots import (
-    NESTED,
-    RootsFound,
-    Unlisted,
-    current_pids,
-    lpid_of,
-    nested_of,
-    unlisted,
-    whose_guest,
-)
+from inspector.commands.roots import RootsFound, Unlisted, current_pids, unlisted
+from inspector.commands.whose import NESTED, lpid_of, nested_of, number, whose_guest
 from inspector.errors import UsageError
 from inspector.partitions import partition_table
 from inspector.radix.bits import KERNEL_PID
@@ -160,16 +152,7 @@ def tables_within(session: Session, arguments: Namespace) -> Partition | None:
 
 def pids_of(session: Session, texts: Sequence[str] | None) -> list[int]:
     """The radix PIDs that ``--pid`` gives. Raises UsageError."""
-    pids = []
-    for text in texts or ():
-        try:
-            value = session.value(text)
-        except UsageError as error:
-            raise UsageError(f"--pid: {error}") from None
-        if value >> 63:
-            raise UsageError(f"--pid takes a radix PID, not {text!r}; 'pids' lists those there are")
-        pids.append(value)
-    return pids
+    return [number(session, text, "--pid", "a radix PID", "'pids' lists those there are") for text in texts or ()]
 
 
 def oddities(spaces: Spaces, findings: Findings | None = None, most: int = ODDITIES_TOLD) -> Iterator[Odd]:
@@ -278,12 +261,4 @@ def span(session: Session, text: str) -> Span:
 def count(session: Session, text: str | None, option: str, otherwise: str = "all") -> int | None:
     """A count that an option gives, None where it does not; without it there are ``otherwise``. Raises UsageError for
     a negative one."""
-    if text is None:
-        return None
-    try:
-        value = session.value(text)
-    except UsageError as error:
-        raise UsageError(f"{option}: {error}") from None
-    if value >> 63:
-        raise UsageError(f"{option} takes a count, not {text!r}; leave it out for {otherwise}")
-    return value
+    return None if text is None else number(session, text, option, "a count", f"leave it out for {otherwise}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from inspector.commands.registry import Command, Example, Parser, Session
-from inspector.commands.roots import NESTED, nested_of
+from inspector.commands.whose import NESTED, nested_of
 from inspector.errors import InspectorError, TargetError, UsageError
 from inspector.radix.translation import Translation
 from inspector.radix.walk import WALKER
