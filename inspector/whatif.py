@@ -29,6 +29,7 @@ POOL_SIZE = 256 << 20
 FAR = 1 << 40
 """Where none is named it begins at the first multiple of this above all RAM: it may lie where a device is, since a pool
 is read here and nowhere else."""
+OF_HOST = "LPID 0 is the host itself, which KVM makes no leaves for; name a guest's with --lpid N"
 ROOT_DESCRIPTOR = PATE0_HR | 0x4000_0000_0000_00AD
 """PATE0 as KVM writes it, but for the root's address: radix, a tree of 52 bits, a root of 13 (Linux 6.1
 ``kvmppc_setup_partition_table``)."""
@@ -86,7 +87,7 @@ class WhatIf:
         from inspector import partitions
 
         if lpid == 0:
-            raise UsageError("LPID 0 is the host itself, which KVM makes no leaves for; name a guest's with --lpid N")
+            raise UsageError(OF_HOST)
         known = self.machine.vms.get(lpid)
         if lpid in self.made and known is not None:
             return known
@@ -104,36 +105,50 @@ class WhatIf:
         return vm
 
     def empty(self, lpid: int) -> Vm:
-        """The guest ``lpid`` with an empty tree, whatever is there."""
-        slots = self.machine.vms[lpid].slots if lpid in self.machine.vms else Slots()
+        """The guest ``lpid`` with an empty tree, whatever is there. One that was laid in the pool is freed; of a
+        recorded one nothing is changed. Raises UsageError for LPID 0 and those that the partition table has not."""
+        if lpid == 0:
+            raise UsageError(OF_HOST)
+        known = self.machine.vms.get(lpid)
+        if known is not None and self.pool_range.start <= known.tree.root < self.pool_range.end:
+            self.free(known)
         vm = self._make(lpid)
-        vm.slots = slots
+        vm.slots = known.slots if known is not None else Slots()
         return vm
 
     def _make(self, lpid: int) -> Vm:
-        from inspector import partitions
-
+        address = self._entry(lpid)
+        if address is not None:
+            self.overlay.read_u64(address)  # so that what cannot be written to is met before a table is taken
         vm = self.machine.make(lpid)
         entry = ROOT_DESCRIPTOR | vm.tree.root
-        address = 0
-        if partitions.in_sight(self.guest):
-            base, size = partitions.partition_table(self.guest)
-            if not 0 < lpid < size // 16:
-                raise UsageError(f"LPID {lpid} is beyond the partition table, which has {size // 16} entries")
-            address = base + 16 * lpid
-            self.overlay.write_u64(address, entry)
+        if address is None:
+            self.made[lpid] = Tree(lpid, None, 0, entry)
         else:
-            self.made[lpid] = Tree(lpid, None, address, entry)
+            self.overlay.write_u64(address, entry)
         return vm
+
+    def _entry(self, lpid: int) -> int | None:
+        """Real address of a guest's partition-table entry; None where there is no such table to be seen. Raises
+        UsageError for an LPID that it has no entry for."""
+        from inspector import partitions
+
+        if not partitions.in_sight(self.guest):
+            return None
+        base, size = partitions.partition_table(self.guest)
+        if not 0 < lpid < size // 16:
+            raise UsageError(f"LPID {lpid} is beyond the partition table, which has {size // 16} entries")
+        return base + 16 * lpid
 
     def free(self, vm: Vm) -> None:
         """Free a guest's tree (``kvmppc_free_radix``), and clear its partition-table entry, as Linux does since 5.0."""
-        from inspector import partitions
-
+        address = None if vm.lpid in self.made else self._entry(vm.lpid)
+        if address is not None:
+            self.overlay.read(address, 16)  # as in making one
         free(self.machine, vm)
-        if self.made.pop(vm.lpid, None) is None and partitions.in_sight(self.guest):
-            base, _ = partitions.partition_table(self.guest)
-            self.overlay.clear(base + 16 * vm.lpid, 16)
+        self.made.pop(vm.lpid, None)
+        if address is not None:
+            self.overlay.clear(address, 16)
 
     def host_page(self, slot: MemorySlot, gpa: int, vmm: int) -> HostPage | None:
         """What the host has behind guest real ``gpa`` by the page tables of its process with radix PID ``vmm``, the

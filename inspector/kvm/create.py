@@ -7,9 +7,11 @@ from typing import Literal
 from inspector.kvm.machine import Machine, Vm
 from inspector.kvm.shape import DIRTY, HUGE_SHIFT, LARGE_SHIFT, NEXT
 from inspector.kvm.unmap import carry_dirty, clear_leaf, drop_table
-from inspector.radix.bits import MASK64, PTE_LEAF, PTE_VALID
+from inspector.radix.bits import MASK64, PTE_C, PTE_LEAF, PTE_R, PTE_VALID, PTE_WRITE
 
 Errno = Literal["EAGAIN", "EBUSY", "ENOMEM"]
+MUST_MATCH = MASK64 & ~(PTE_WRITE | PTE_C | PTE_R)
+"""``PTE_BITS_MUST_MATCH``: all bits but those that two faults on the same page may differ in."""
 Spare = dict[int, int]
 """Tables that were taken before the lock, by level."""
 
@@ -39,15 +41,17 @@ def _ahead(machine: Machine, vm: Vm, gpa: int, level: int) -> Spare:
     wanted = []
     seed = "large-never-replaced" in machine.old  # which also never looks whether what is there is a leaf
     root = read(tree.root_entry(gpa))
-    huge = read(tree.huge_entry(root, gpa)) if root else 0
-    if not root:
+    huge = 0
+    if machine.present(root):
+        huge = read(tree.huge_entry(root, gpa))
+    else:
         wanted.append(2)
     large = 0
-    if huge and not huge & PTE_LEAF:
+    if machine.present(huge) and not huge & PTE_LEAF:
         large = read(tree.large_entry(huge, gpa))
-    elif seed or level <= 1:
+    elif level <= 1:
         wanted.append(1)
-    if level == 0 and not (large and (seed or (large & PTE_VALID and not large & PTE_LEAF))):
+    if level == 0 and not (machine.present(large) and (seed or not large & PTE_LEAF)):
         wanted.append(0)
     return {of: table for of in wanted if (table := tree.take(of)) is not None}
 
@@ -99,7 +103,7 @@ def _over_leaf(
         _add_bits(vm, leaf, gpa >> shift << shift, shift, at, value)
         return True, None
     if level < of and of - 1 not in spare:
-        trace.say("raced")
+        trace.say("raced", of - 1)
         return True, "EAGAIN"
     trace.say("replace-large", value)
     clear_leaf(machine, vm, at, gpa >> shift << shift, shift)
@@ -141,5 +145,8 @@ def _add_bits(vm: Vm, leaf: int, gpa: int, shift: int, at: int, value: int) -> N
     if value == leaf:
         tree.trace.say("same-leaf")
         return
+    differing = (value ^ leaf) & MUST_MATCH
+    if differing:
+        tree.trace.say("must-match", differing)
     tree.trace.say("add-bits", leaf & ~value & MASK64)
     tree.update(at, 0, leaf, gpa, shift)

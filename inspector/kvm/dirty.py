@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from struct import Struct
+from typing import NamedTuple
 
 from inspector.kvm.machine import Machine, Vm
+from inspector.kvm.second_level import SecondLevel
 from inspector.kvm.shape import DIRTY, LARGE_SHIFT
-from inspector.kvm.slots import MemorySlot, set_bits
+from inspector.kvm.slots import MemorySlot, set_bits, set_dirty_bits
 from inspector.radix.bits import PTE_LEAF, PTE_VALID
 
 DIRTY_LEAF = PTE_VALID | DIRTY
@@ -30,28 +32,51 @@ class DirtyLog:
 
 def dirty_log(machine: Machine, vm: Vm, slot: MemorySlot, *, clear: bool = True) -> DirtyLog:
     """The slot's own log, which is emptied, and every dirty leaf of it, which is made clean; a large leaf gives all its
-    pages, and the walk goes on after it. With ``clear`` False nothing is changed."""
+    pages, and the walk goes on after it. With ``clear`` False nothing is changed, and nothing where a table cannot be
+    read, which raises MemoryReadError."""
     trace = vm.tree.trace
-    walk = _Walk(machine, vm, slot, clear)
-    taken = slot.take_log() if clear else slot.log
-    if taken is not None:
-        walk.bitmap[:] = taken
-        trace.say("log-taken", count(taken))
+    walk = _Walk(machine, vm, slot)
+    if slot.log is not None:
+        walk.bitmap[:] = slot.log
+        trace.say("log-taken", count(slot.log))
     walk.run()
+    if clear:
+        slot.take_log()
+        for each in walk.found:
+            each.clean(vm.tree)
     trace.say("leaves-cleaned" if clear else "leaves-dirty", walk.leaves)
     return DirtyLog(bytes(walk.bitmap), count(walk.bitmap), walk.overrun)
 
 
-class _Walk:
-    """The walk over a slot."""
+class _Dirty(NamedTuple):
+    """Dirty leaves of one table: the first one's real address, the clean values from there on, which may be those of
+    leaves between them, the guest real address of each dirty one, and the shift that a leaf's size is told with."""
 
-    def __init__(self, machine: Machine, vm: Vm, slot: MemorySlot, clear: bool) -> None:
+    at: int
+    clean_values: bytes
+    gpas: list[int]
+    shift: int
+
+    def clean(self, tree: SecondLevel) -> None:
+        """Clear C in each, and have the MMU forget them."""
+        if tree.clear_first:
+            tree.update(self.at, DIRTY, 0, self.gpas[0], self.shift)
+        else:
+            tree.words.write(self.at, self.clean_values)
+        tree.tlbies(self.gpas, self.shift)
+
+
+class _Walk:
+    """The walk over a slot, which changes nothing."""
+
+    def __init__(self, machine: Machine, vm: Vm, slot: MemorySlot) -> None:
         self.tree = vm.tree
         self.slot = slot
-        self.clear = clear
         self.page_shift = machine.pages.shift
         self.one_only = "large-pages-in-log" not in machine.old
+        self.one_by_one = "bits-one-by-one" in machine.old
         self.bitmap = bytearray(slot.log_bytes)
+        self.found: list[_Dirty] = []
         self.leaves = 0
         self.overrun = 0
 
@@ -72,19 +97,20 @@ class _Walk:
         """One page, as the kernel asks it: how many pages are behind it then."""
         if value & DIRTY_LEAF != DIRTY_LEAF:
             return span >> self.page_shift
-        if self.clear:
-            self.tree.update(at, DIRTY, 0, gpa, shift)
-            self.tree.tlbie(gpa, shift)
-        return self._mark(number, shift, span)
+        self.found.append(_Dirty(at, (value & ~DIRTY).to_bytes(WORD, "big"), [gpa], shift))
+        # The kernel meets what is left of a leaf again, and finds it clean
+        return max(self._mark(number, shift), span >> self.page_shift)
 
-    def _mark(self, number: int, shift: int, span: int) -> int:
+    def _mark(self, number: int, shift: int, leaves: int = 1) -> int:
+        """Put leaves that lie one after another into the bitmap: how many pages the kernel takes one for."""
         many = 1 if self.one_only or not shift else 1 << (shift - self.page_shift)
-        pages = self.slot.pages
-        set_bits(self.bitmap, number, min(number + many, pages))
-        self.overrun += max(number + many - pages, 0)
-        self.leaves += 1
-        # The kernel meets the rest of a leaf again, and finds it clean
-        return max(many, span >> self.page_shift) if self.one_only or not self.clear else many
+        self.leaves += leaves
+        if many == 1 or self.one_by_one:
+            set_bits(self.bitmap, number, number + many * leaves)
+        else:
+            set_dirty_bits(self.bitmap, number, many * leaves)
+        self.overrun += max(number + many * leaves - self.slot.pages, 0)
+        return many
 
     def _of_table(self, number: int, gpa: int, at: int, shift: int) -> int:
         """All leaves of the table that holds the entry at ``at``, from there on, up to one that leads to a table: how
@@ -98,19 +124,19 @@ class _Walk:
         if large:
             here = next((n for n, entry in enumerate(entries) if entry and not entry & PTE_LEAF), here)
         dirty = [n for n in range(here) if entries[n] & DIRTY_LEAF == DIRTY_LEAF]
+        if not dirty:
+            return max(here, 1) * pages_each
         of_leaf = LARGE_SHIFT if large else 0
-        if len(dirty) == here and not (large and self.one_only) and number + here * pages_each <= self.slot.pages:
-            set_bits(self.bitmap, number, number + here * pages_each)
-            self.leaves += here
+        if len(dirty) == here and not (large and self.one_only):
+            self._mark(number, of_leaf, here)
         else:
             for n in dirty:
-                self._mark(number + n * pages_each, of_leaf, 1 << shift)
-        if self.clear and dirty:
-            for n in dirty:
-                entries[n] &= ~DIRTY
-            tree.tlbies([gpa + (n << shift) for n in dirty], of_leaf)
-            first, last = dirty[0], dirty[-1] + 1
-            tree.words.write(at + WORD * first, Struct(f">{last - first}Q").pack(*entries[first:last]))
+                self._mark(number + n * pages_each, of_leaf)
+        first, last = dirty[0], dirty[-1] + 1
+        for n in dirty:
+            entries[n] &= ~DIRTY
+        clean = Struct(f">{last - first}Q").pack(*entries[first:last])
+        self.found.append(_Dirty(at + WORD * first, clean, [gpa + (n << shift) for n in dirty], of_leaf))
         return max(here, 1) * pages_each
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from inspector.kvm.create import create_pte
 from inspector.kvm.host import HostPage
-from inspector.kvm.leaf import Leaf, leaf_for
+from inspector.kvm.leaf import leaf_for
 from inspector.kvm.machine import Machine, Vm
 from inspector.kvm.shape import DIRTY
 from inspector.kvm.slots import INVALID, READ_ONLY, MemorySlot
@@ -16,6 +16,8 @@ from inspector.radix.bits import (
     DSISR_BADACCESS,
     DSISR_BADCONFIG,
     DSISR_ISSTORE,
+    DSISR_KEYFAULT,
+    DSISR_NOEXEC_OR_GUARDED,
     DSISR_NOPTE,
     DSISR_PROTFAULT,
     DSISR_PRTABLE_FAULT,
@@ -47,22 +49,42 @@ BAD_BESIDES_RC = (
 R and C were set (Linux 6.1 ``arch/powerpc/include/asm/reg.h``)."""
 
 
+SRR1_MATCH = (
+    DSISR_NOPTE
+    | DSISR_NOEXEC_OR_GUARDED
+    | DSISR_PROTFAULT
+    | DSISR_KEYFAULT
+    | DSISR_BADCONFIG
+    | DSISR_SET_RC
+    | DSISR_PRTABLE_FAULT
+)
+"""``DSISR_SRR1_MATCH_64S``: the bits that mean the same in HSRR1 of a fetch as in HDSISR."""
+HISI_WRITE = 0x0001_0000
+"""Of HSRR1: the entry of a table of the guest's own could not be updated."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One hypervisor storage interrupt: ``asdr`` is what the CPU left there, ``dsisr`` HDSISR (for a fetch, made of the
-    bits of HSRR1). ``host`` is the host's page there, None where the host has none. ``invalidated`` says that the host
-    takes pages away while the fault is handled."""
+    """One hypervisor storage interrupt: ``asdr`` is what the CPU left there, ``dsisr`` HDSISR, or for a ``fetch`` what
+    :func:`dsisr_of_fetch` makes of HSRR1. ``host`` is the host's page there, None where the host has none.
+    ``invalidated`` says that the host takes pages away while the fault is handled."""
 
     ea: int
     asdr: int
     dsisr: int
     host: HostPage | None = None
     invalidated: bool = False
+    fetch: bool = False
 
     @property
     def writing(self) -> bool:
         """Whether it is a store."""
         return bool(self.dsisr & DSISR_ISSTORE)
+
+
+def dsisr_of_fetch(hsrr1: int) -> int:
+    """What KVM hands on of a hypervisor instruction storage interrupt (Linux 6.1 ``kvmppc_handle_exit_hv``)."""
+    return hsrr1 & SRR1_MATCH | (DSISR_ISSTORE if hsrr1 & HISI_WRITE else 0)
 
 
 def guest_real(fault: Fault) -> int:
@@ -74,6 +96,9 @@ def guest_real(fault: Fault) -> int:
 def page_fault(machine: Machine, vm: Vm, fault: Fault) -> Result:
     """What KVM does with this fault, told to the tree's trace."""
     trace = vm.tree.trace
+    if fault.fetch and "fetch-without-reason" in machine.old:
+        trace.say("fetch-without-reason")
+        fault = replace(fault, dsisr=0)
     dsisr = fault.dsisr
     if dsisr & DSISR_BADCONFIG:
         trace.say("unsupported-mmu")
@@ -89,7 +114,7 @@ def page_fault(machine: Machine, vm: Vm, fault: Fault) -> Result:
     trace.say("slot", slot.base, slot.size)
     trace.say("write" if dsisr & DSISR_ISSTORE else "read")
     if slot.flags & READ_ONLY and fault.writing and "read-only-ignored" not in machine.old:
-        trace.say("read-only-slot")
+        trace.say("read-only-slot", DSISR_ISSTORE | DSISR_PROTFAULT)
         return "DSI"
     if dsisr & DSISR_SET_RC:
         done = _set_rc_by_host if "rc-asks-host" in machine.old else _set_rc
@@ -166,8 +191,8 @@ def _map(machine: Machine, vm: Vm, fault: Fault, gpa: int, slot: MemorySlot) -> 
     """Look up the host's page, and put a leaf for it into the tree."""
     trace = vm.tree.trace
     made = leaf_for(machine, trace, fault.host, gpa, slot, fault.writing)
-    if not isinstance(made, Leaf):
-        return "RESUME_GUEST" if made == "gone" else "EFAULT"
+    if made is None:
+        return "EFAULT"
     trace.say("pte", made.value)
     errno = create_pte(machine, vm, made.value, gpa, made.level, invalidated=fault.invalidated)
     if errno == "EBUSY":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from inspector.kvm.host import HostPage
 from inspector.kvm.machine import Machine
@@ -25,20 +24,16 @@ class Leaf:
     small: int
 
 
-Missing = Literal["fault", "gone"]
-"""Why there is none: the host has no such page, or had it a moment ago, so that the guest is to try again."""
-
-
 def leaf_for(
     machine: Machine, trace: Trace, host: HostPage | None, gpa: int, slot: MemorySlot, writing: bool
-) -> Leaf | Missing:
-    """The leaf for guest real ``gpa``, backed by ``host``, or why there is none."""
+) -> Leaf | None:
+    """The leaf for guest real ``gpa``, backed by ``host``; None where there is none to be had, which is EFAULT."""
     if host is None:
         trace.say("host-none")
-        return "fault"
+        return None
     if writing and not host.writable and not (host.io and "io-by-vma" in machine.old):
         trace.say("host-not-writable")
-        return "fault"
+        return None
     page = host.page & -machine.pages.size
     trace.say("host-io" if host.io else "host-page", page)
     if "io-by-vma" in machine.old:
@@ -48,13 +43,13 @@ def leaf_for(
 
 def _by_gup(
     machine: Machine, trace: Trace, host: HostPage, page: int, gpa: int, slot: MemorySlot, writing: bool
-) -> Leaf | Missing:
+) -> Leaf | None:
     """Up to 4.17: flags of its own for memory, those of the VMA for a device, and 2M at most."""
     level = 0
     if host.io:
         if not page:
             trace.say("host-io-zero")
-            return "fault"
+            return None
         flags = host.flags & ~DIRTY
         trace.say("leaf-small")
     else:

@@ -8,7 +8,7 @@ from inspector.errors import UsageError
 from inspector.kvm.history import NEWEST, old
 from inspector.kvm.pool import Pool, Words
 from inspector.kvm.second_level import SecondLevel
-from inspector.kvm.shape import ROOT_BYTES, HostPages
+from inspector.kvm.shape import AP_1G, AP_2M, ROOT_BYTES, HostPages
 from inspector.kvm.slots import Slots
 from inspector.kvm.trace import Trace
 from inspector.radix.bits import MASK64, PTE_VALID
@@ -44,11 +44,12 @@ class Machine:
         self.old = old(version)
         self.version, self.dd1 = version, dd1
         for vm in self.vms.values():
-            vm.tree.clear_first, vm.tree.rounds = dd1, self.rounds
+            self._settle(vm.tree)
 
     def adopt(self, lpid: int, root: int) -> Vm:
         """A guest whose tree is there: its root is at this real address."""
-        tree = SecondLevel(self.words, self.pool, root, lpid, self.pages, clear_first=self.dd1, rounds=self.rounds)
+        tree = SecondLevel(self.words, self.pool, root, lpid, self.pages)
+        self._settle(tree)
         vm = Vm(lpid, tree)
         self.vms[lpid] = vm
         return vm
@@ -67,10 +68,15 @@ class Machine:
         vm.tree.trace = trace = Trace()
         return trace
 
-    @property
-    def rounds(self) -> bool:
-        """Whether a tlbie's address is rounded down to its page."""
-        return "tlbie-not-rounded" not in self.old
+    def _settle(self, tree: SecondLevel) -> None:
+        tree.clear_first = self.dd1 and "dd1-cleared-first" in self.old
+        tree.rounds = "tlbie-not-rounded" not in self.old
+        tree.huge_ap = AP_2M if "no-1g" in self.old else AP_1G
+
+    def present(self, entry: int) -> bool:
+        """What ``pgd_present``, ``pud_present`` and ``pmd_present`` say. ``_PAGE_INVALID``, which 6.1 takes for present
+        too, nobody sets in a second-level tree."""
+        return entry != 0 if "nonzero-is-present" in self.old else bool(entry & PTE_VALID)
 
     @property
     def clears(self) -> int:

@@ -7,6 +7,7 @@ not: that is how an entry that was cleared by half can still look like a large p
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import repeat
 from typing import NamedTuple
 
 from inspector.kvm.pool import Pool, Words
@@ -41,28 +42,20 @@ class Found(NamedTuple):
 class SecondLevel:
     """The tree at real address ``root``. ``words`` is the memory that it lies in, ``pool`` where new tables come from,
     ``trace`` what is told of an operation. ``clear_first`` is a POWER9 DD1, whose entries must be invalid before they
-    change; ``rounds`` that a tlbie's address is rounded down to its page."""
+    change; ``rounds`` that a tlbie's address is rounded down to its page; ``huge_ap`` the size that a tlbie of 1G
+    names."""
 
-    __slots__ = ("clear_first", "leaf_mask", "lpid", "pages", "pool", "root", "rounds", "trace", "words")
+    __slots__ = ("clear_first", "huge_ap", "leaf_mask", "lpid", "pages", "pool", "root", "rounds", "trace", "words")
 
-    def __init__(
-        self,
-        words: Words,
-        pool: Pool,
-        root: int,
-        lpid: int,
-        pages: HostPages,
-        *,
-        clear_first: bool = False,
-        rounds: bool = True,
-    ) -> None:
+    def __init__(self, words: Words, pool: Pool, root: int, lpid: int, pages: HostPages) -> None:
         self.words = words
         self.pool = pool
         self.root = root
         self.lpid = lpid
         self.pages = pages
-        self.clear_first = clear_first
-        self.rounds = rounds
+        self.clear_first = False
+        self.rounds = True
+        self.huge_ap = AP_1G
         self.leaf_mask = (1 << pages.leaf_bits) - 1
         self.trace = Trace()
 
@@ -125,14 +118,19 @@ class SecondLevel:
     def tlbie(self, gpa: int, shift: int) -> None:
         """``kvmppc_radix_tlbie_page``: RB holds the address, less its low 12 bits or rounded down to the page as the
         version has it, and the page size in AP."""
-        self.tlbies([gpa], shift)
+        low, keep = self._page_size(shift)
+        self.trace.tlbie.append(Tlbie(gpa & keep | low, self.lpid))
 
     def tlbies(self, gpas: Iterable[int], shift: int) -> None:
         """One for each of these addresses, in order."""
-        ap = self.pages.ap if shift < LARGE_SHIFT else AP_2M if shift < HUGE_SHIFT else AP_1G
-        keep = ~((1 << (shift or self.pages.shift)) - 1 if self.rounds else 0xFFF)
-        low, lpid = ap << AP_SHIFT, self.lpid
-        self.trace.tlbie += [Tlbie(gpa & keep | low, lpid) for gpa in gpas]
+        low, keep = self._page_size(shift)
+        values = zip([gpa & keep | low for gpa in gpas], repeat(self.lpid), repeat(0))
+        self.trace.tlbie += map(tuple.__new__, repeat(Tlbie), values)  # a log of half a million: no call for each
+
+    def _page_size(self, shift: int) -> tuple[int, int]:
+        """What of RB names the page's size, and the mask of what names its address."""
+        ap = self.pages.ap if shift < LARGE_SHIFT else AP_2M if shift < HUGE_SHIFT else self.huge_ap
+        return ap << AP_SHIFT, -(1 << (shift or self.pages.shift)) if self.rounds else ~0xFFF
 
     def install(self, at: int, leaf: int, gpa: int, shift: int) -> None:
         """``kvmppc_radix_set_pte_at``; ``shift`` is of the leaf's size."""

@@ -56,10 +56,9 @@ class MemorySlot:
                 self.log[at >> 3] |= 1 << (at & 7)
 
     def mark_pages(self, page: int, count: int) -> None:
-        """The same of ``count`` pages."""
+        """The same of ``count`` pages from one of the slot's on (``kvmppc_update_dirty_map``)."""
         if self.log is not None:
-            first, last = max(page - self.first, 0), min(page + count - self.first, self.pages)
-            set_bits(self.log, first, last)
+            set_dirty_bits(self.log, page - self.first, count)
 
     def take_log(self) -> bytearray | None:
         """The log, which is empty from then on."""
@@ -85,6 +84,15 @@ def set_bits(bitmap: bytearray, first: int, end: int) -> None:
         bitmap[low:high] = b"\xff" * (high - low)
     if end & 7:
         bitmap[high] |= (1 << (end & 7)) - 1
+
+
+def set_dirty_bits(bitmap: bytearray, first: int, count: int) -> None:
+    """``set_dirty_bits`` (Linux 6.1 ``kvm_book3s_64.h``): eight and more are set as whole bytes, from the byte on that
+    holds the first."""
+    if count < 8:
+        set_bits(bitmap, first, first + count)
+    else:
+        set_bits(bitmap, first & ~7, (first & ~7) + (count & ~7))
 
 
 @dataclass(slots=True)

@@ -3,11 +3,14 @@ and asks which were used."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from inspector.kvm.below import below
 from inspector.kvm.machine import Machine, Vm
 from inspector.kvm.second_level import Found
-from inspector.kvm.shape import DIRTY, HUGE_SHIFT, LARGE_SHIFT, NEXT
-from inspector.kvm.slots import LONG, MemorySlot
-from inspector.kvm.trace import Tlbie
+from inspector.kvm.shape import DIRTY, LARGE_SHIFT
+from inspector.kvm.slots import LONG, MemorySlot, set_bits
+from inspector.kvm.trace import Tlbie, Trace
 from inspector.radix.bits import MASK64, PTE_LEAF, PTE_R, PTE_RPN, PTE_VALID
 
 FLUSH_PWC = 1
@@ -70,18 +73,37 @@ def carry_dirty(
         return
     if one_page:
         # kvmppc_update_dirty_map takes bytes, and was given a count of pages: 32 bytes are in one page
-        trace.say("one-page-logged", pages)
-        slot.mark_pages(page, -(-pages // machine.pages.size))
+        logged = -(-pages // machine.pages.size)
+        trace.say("one-page-logged", pages, logged)
+        slot.mark_pages(page, logged)
         return
     trace.say("carry-dirty", pages, gpa)
-    if shift and "log-overrun" in machine.old and pages >= LONG:
-        # mark_pages_dirty counts whole longs from the one whose number is the page's, not the one that holds its bit
-        first, end = LONG * (page - slot.first), LONG * (page - slot.first) + pages
-        slot.mark_pages(slot.first + first, pages)
-        if end > slot.pages:
-            trace.say("log-overrun", (end - max(first, 8 * slot.log_bytes)) // 8)
-        return
-    slot.mark_pages(page, pages)
+    if not shift:
+        slot.mark(page)
+    elif "log-overrun" in machine.old and pages >= LONG:
+        _misplace(trace, slot, page - slot.first, pages)
+    elif "bits-one-by-one" in machine.old:
+        # mark_page_dirty looks up the slot of each
+        for number in range(page, page + pages):
+            its = vm.slots.at(number << machine.pages.shift)
+            if its is not None:
+                its.mark(number)
+    else:
+        slot.mark_pages(page, pages)
+
+
+def _misplace(trace: Trace, slot: MemorySlot, number: int, pages: int) -> None:
+    """``mark_pages_dirty`` of 64 pages and more from the slot's page ``number`` on: it counts whole longs from the one
+    of that number on, not from the one that holds its bit. What goes into the second half of the log's memory is lost,
+    for that is emptied whenever the log is read."""
+    assert slot.log is not None
+    first, bits = LONG * number, 8 * slot.log_bytes
+    set_bits(slot.log, first, first + pages)
+    if number:
+        trace.say("log-misplaced", first, number)
+    past = first + pages - max(first, 2 * bits)
+    if past > 0:
+        trace.say("log-overrun", past // 8)
 
 
 def age(machine: Machine, vm: Vm, gpa: int) -> int:
@@ -118,15 +140,24 @@ def _not_young(vm: Vm, found: Found | None) -> int:
 
 def flush_slot(machine: Machine, vm: Vm, slot: MemorySlot) -> int:
     """Take away every leaf of a slot, page by page (``kvmppc_radix_flush_memslot``); how many there were."""
-    gpa, taken = slot.base, 0
-    while gpa < slot.end:
-        found, skip = vm.tree.find_or_skip(gpa)
-        if found is not None and found.value & PTE_VALID:
-            _unmap_found(machine, vm, found, gpa, slot)
-            taken += 1
-        gpa += max(skip, machine.pages.size)
+    for _ in _present(vm, slot):
+        pass  # what cannot be read is met before anything is changed
+    taken = 0
+    for gpa, found in _present(vm, slot):
+        _unmap_found(machine, vm, found, gpa, slot)
+        taken += 1
     vm.tree.trace.say("flushed", taken)
     return taken
+
+
+def _present(vm: Vm, slot: MemorySlot) -> Iterator[tuple[int, Found]]:
+    """Every leaf of a slot that is present, and the slot's first guest real address that it maps."""
+    gpa = slot.base
+    while gpa < slot.end:
+        found, span = vm.tree.find_or_skip(gpa)
+        if found is not None and found.value & PTE_VALID:
+            yield gpa, found
+        gpa += span
 
 
 def drop_table(machine: Machine, vm: Vm, at: int, table: int, level: int) -> None:
@@ -135,23 +166,14 @@ def drop_table(machine: Machine, vm: Vm, at: int, table: int, level: int) -> Non
 
     The leaves' tlbies carry their *host* real addresses, since the kernel takes them from the leaves themselves."""
     tree = vm.tree
+    held = list(below(machine, vm, table, level))
     tree.trace.say("replace-table", table)
     tree.words.write_u64(at, 0)
     tree.trace.tlbie.append(Tlbie(IS_LPID, vm.lpid, FLUSH_PWC))
-    free_below(machine, vm, table, level)
-
-
-def free_below(machine: Machine, vm: Vm, table: int, level: int) -> None:
-    """Clear every leaf of a table, free the tables below it, and then the table."""
-    tree = vm.tree
-    for at in range(table, table + tree.table_bytes(level), 8):
-        value = tree.words.read_u64(at)
-        if not value:
-            continue
-        if level and not value & PTE_LEAF:
-            free_below(machine, vm, value & NEXT, level - 1)
-            tree.words.write_u64(at, 0)
-            continue
-        shift = (0, LARGE_SHIFT, HUGE_SHIFT)[level]
-        clear_leaf(machine, vm, at, value & PTE_RPN, shift)
+    for each in held:
+        if each.table is None:
+            clear_leaf(machine, vm, each.at, each.value & PTE_RPN, (0, LARGE_SHIFT)[each.level])
+        else:
+            tree.give_back(each.table, each.level - 1)
+            tree.words.write_u64(each.at, 0)
     tree.give_back(table, level)

@@ -171,6 +171,10 @@ class Overlay:
         """Put what was written over ``found``, the bytes at ``address``."""
         for each in touched:
             unit, base = self._units[each], each << UNIT_SHIFT
+            if unit.written == ALL_WRITTEN:
+                low, high = max(base, address), min(base + UNIT, address + len(found))
+                found[low - address : high - address] = unit.data[low - base : high - base]
+                continue
             for word in range(WORDS):
                 if unit.written >> word & 1:
                     at = base + WORD * word
