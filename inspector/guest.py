@@ -9,19 +9,14 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from inspector import processes
+from inspector import processes, walkers
 from inspector import roots as roots_module
-from inspector.errors import (
-    NotSupported,
-    UnknownRegister,
-    UnknownSymbol,
-    UsageError,
-)
+from inspector.errors import NotSupported, UnknownRegister, UnknownSymbol, UsageError
 from inspector.memory.physical import PhysicalMemory, Range
 from inspector.processes import Missed, Process
 from inspector.radix import software_walk, walk
 from inspector.radix.address import Context
-from inspector.radix.bits import PATE1_GR, PRTB_MASK, PRTS_MASK, table_bytes
+from inspector.radix.bits import PRTB_MASK, PRTS_MASK, table_bytes
 from inspector.radix.translation import Access, Translation
 from inspector.roots import Roots
 from inspector.targets.base import TRANSLATION, Registers, RunControl, RunState, Target
@@ -202,26 +197,12 @@ class Guest:
         if guest_real and walker != walk.WALKER:
             raise UsageError(f"{walker} walks from effective addresses only; leave --walker out, or --guest-real")
         with self._while_running():
-            context = self.context(cpu)
-            if lpid is not None:
-                if context.flat and lpid:
-                    from inspector.partitions import out_of_sight
-
-                    raise out_of_sight(lpid)
-                context = context.as_partition(lpid)
-            within = None
-            if nested is not None:
-                if not (lpid and nested[1]):
-                    raise UsageError("only a KVM guest has guests of its own, and LPID 0 is none of them; name both")
-                within = context
-                context = replace(context.as_partition(nested[1]), ptcr=nested[0])
-            if pid is not None:
-                context = context.as_process(pid, ea)
+            context, within = walkers.as_whom(self.context(cpu), ea, pid, lpid, nested)
             if guest_real:
                 context = context.untranslated()
             if walker == walk.WALKER:
-                return self._hardware(context, ea, access, within)
-            return self._software(context, ea, software_walk.variant(walker), within)
+                return self._marked(walkers.hardware(self, context, ea, access, within))
+            return self._marked(walkers.software(self, context, ea, software_walk.variant(walker), within))
 
     @contextmanager
     def _while_running(self) -> Iterator[None]:
@@ -237,46 +218,6 @@ class Guest:
                 else "'interrupt' it first"
             )
             raise UsageError(f"the guest is running, so {error.name} of vCPU {error.cpu} is not known; {way}") from None
-
-    def _hardware(self, context: Context, ea: int, access: Access | None, within: Context | None) -> Translation:
-        translated = context.relocation(access)
-        if translated and self.roots.state != "radix":
-            return Translation(
-                ea=ea,
-                walker=walk.WALKER,
-                status="fault",
-                access=access,
-                cause=self.roots.state if self.roots.state == "hash-mmu" else "no-root",
-                reason=self.roots.explanation,
-            )
-        return self._marked(walk.translate(self.memory.read_u64, context, ea, access, within))
-
-    def _software(self, context: Context, ea: int, which: software_walk.Variant, within: Context | None) -> Translation:
-        if self.roots.state != "radix":
-            return Translation(
-                ea=ea, walker=which.name, status="fault", errno="EINVAL", cause="no-root", reason=self.roots.explanation
-            )
-        lpid = 0 if context.flat or context.hypervisor else context.lpidr or 0
-        if not context.flat:
-            table = self._partition_process_table(context, lpid, within)
-            if table is None:
-                return Translation(
-                    ea=ea,
-                    walker=which.name,
-                    status="fault",
-                    errno="EINVAL",
-                    cause="no-root",
-                    reason=f"the partition-table entry of LPID {lpid} cannot be read or describes no radix tree",
-                )
-            context = replace(context, process_table=table)
-        read = walk.guest_reader(self.memory.read_u64, replace(context, process_table=None), lpid, within)
-        answer = software_walk.translate(read, context, ea, which)
-        return self._marked(replace(answer, lpid=lpid, outer_lpid=within.lpidr if within else None))
-
-    def _partition_process_table(self, context: Context, lpid: int, within: Context | None = None) -> int | None:
-        """PATE1 of ``lpid``: what KVM keeps as ``arch.process_table`` of that guest."""
-        entry = walk.partition_entry(self.memory.read_u64, context.as_partition(lpid), lpid, within)
-        return None if entry is None else entry[1] | PATE1_GR
 
     def _marked(self, answer: Translation) -> Translation:
         """Say of an answer from a running guest that it may be changing."""
@@ -312,7 +253,7 @@ class Guest:
             raise UsageError(found.explanation)
         value = found.process_table
         if value is None:
-            value = self._partition_process_table(self.context(), 0)
+            value = walkers.process_table_of(self, self.context(), 0)
         if value is None:
             raise UsageError("the partition-table entry of LPID 0 gives no process table; 'roots' shows what was found")
         return value & PRTB_MASK, table_bytes(value & PRTS_MASK)
