@@ -12,7 +12,7 @@ from inspector.errors import MemoryReadError, UsageError
 from inspector.memory.behind import GuestMemory, GuestReal
 from inspector.memory.physical import RamMap, Range
 from inspector.processes import Missed
-from inspector.radix.bits import ENTRY_BYTES, PATE0_HR, PRTB_MASK, PRTS_MASK, PTCR_PATB, PTCR_PATS, table_bytes
+from inspector.radix.bits import ENTRY_BYTES, PATE0_HR, PTCR_PATB, PTCR_PATS, table_bytes
 from inspector.trees import Tree
 
 if TYPE_CHECKING:
@@ -75,13 +75,12 @@ class Partition:
     @property
     def process_table(self) -> tuple[int, int]:
         """Guest real address and size in bytes of its process table."""
-        return self.tree.second & PRTB_MASK, table_bytes(self.tree.second & PRTS_MASK)
+        return self.tree.process_table
 
     @property
     def registered(self) -> bool:
-        """Whether it has told its hypervisor of a process table. KVM makes a guest with none, which is an address and a
-        size of 0: exception vectors are there, and no table (Linux 6.1, ``kvmppc_setup_partition_table``)."""
-        return bool(self.tree.second & (PRTB_MASK | PRTS_MASK))
+        """Whether it has told its hypervisor of a process table."""
+        return self.tree.registered
 
     @property
     def unregistered(self) -> str:
@@ -125,8 +124,7 @@ def entries(guest: Guest, missed: Missed | None = None) -> Iterator[Tree]:
 def of_guests(guest: Guest, missed: Missed | None = None) -> tuple[Tree, ...]:
     """The partition-scoped trees of all KVM guests, by LPID: those of the radix entries from LPID 1 on. None where the
     hypervisor is out of sight; what of the partition table cannot be read is told to ``missed``."""
-    found = guest.roots
-    if found.state != "radix" or found.flat or found.ptcr is None:
+    if not in_sight(guest):
         return ()
     return tuple(each for each in entries(guest, missed) if each.lpid and each.entry & PATE0_HR)
 

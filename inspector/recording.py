@@ -9,7 +9,7 @@ put them. Parts of a process table that hold nothing are kept as known zeros, so
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,6 +30,7 @@ from inspector.radix.bits import (
 from inspector.radix.tree import Table, walk_tree
 from inspector.roots import LINEAR_MAP
 from inspector.snapshot.recording import Recording, Run, run_of
+from inspector.trees import Tree
 
 if TYPE_CHECKING:
     from inspector.partitions import Partition
@@ -159,8 +160,7 @@ def _take_tables(guest: Guest, taken: Capture) -> None:
     _take_all(guest.memory, taken, base, size, lambda done: guest.progress("reading the process table", done, size))
     for process in guest.processes():
         _take_tree(guest, taken, seen, process.entry)
-    if guest.roots.ptcr is not None and not guest.roots.flat:
-        _take_guests(guest, taken)
+    _take_guests(guest, taken)
 
 
 def _take_partition_table(guest: Guest, taken: Capture, seen: set[int], ptcr: int) -> None:
@@ -189,9 +189,7 @@ def _take_tree(guest: Guest, taken: Capture, seen: set[int], root: int) -> None:
 def _take_guests(guest: Guest, taken: Capture) -> None:
     """The process tables and trees of the hypervisor's guests, as far as the host has anything behind them."""
     left = GUESTS_SHARE * guest.memory.ram.total
-    for entry in partitions.entries(guest):
-        if entry.lpid == 0 or not entry.entry & PATE0_HR:
-            continue
+    for entry in partitions.of_guests(guest):
         if left <= 0:
             taken.cut.append(entry.lpid)
             continue
@@ -208,13 +206,9 @@ def _take_guests(guest: Guest, taken: Capture) -> None:
 
 def _take_guest(guest: Guest, taken: Capture, partition: Partition, left: int) -> int:
     """One guest's, of at most ``left`` bytes: how many are left then."""
-    from dataclasses import replace
-
     from inspector.limits import affordable
-    from inspector.radix.columns import Root
     from inspector.radix.sweep import sweep
     from inspector.spaces import TOO_LARGE
-    from inspector.trees import base_of
 
     behind, limits = partition.behind, affordable()
     base, size = partition.process_table
@@ -229,7 +223,7 @@ def _take_guest(guest: Guest, taken: Capture, partition: Partition, left: int) -
     table = PhysicalMemory(partition.memory.source, RamMap(held), guest.target.clock)
     live = processes.scan(table, base, size, None, guest.progress)
     while some := list(islice(live, TREES)):
-        roots = [Root(each.pid, each.entry, base_of(each.pid), partition.lpid) for each in some]
+        roots = [Tree.of(each, partition.lpid).to_sweep() for each in some]
         memory, few = guest.memory, replace(limits, oddities=1, table_bytes=min(left, limits.table_bytes))
         swept = sweep(memory.read_runs, roots, few, windows=memory.windows, through=behind)
         if swept.findings.counts[TOO_LARGE] and partition.lpid not in taken.cut:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inspector.radix.bits import KERNEL_PID, QUADRANT_SHIFT, RPDB_MASK, tree_bits
+from inspector.radix.bits import (
+    KERNEL_PID,
+    PRTB_MASK,
+    PRTS_MASK,
+    QUADRANT_SHIFT,
+    RPDB_MASK,
+    table_bytes,
+    tree_bits,
+)
 from inspector.radix.descriptors import PATE0, PRTE0
 from inspector.radix.oddities import tree_name
 
@@ -57,6 +65,18 @@ class Tree:
     def bits(self) -> int:
         """Bits of address space that it covers."""
         return tree_bits(self.entry)
+
+    @property
+    def process_table(self) -> tuple[int, int]:
+        """Address (guest real, but for LPID 0) and size in bytes of the process table that a partition's entry tells
+        of (PATE1: Power ISA 3.0B, book III, 5.7.6.1)."""
+        return self.second & PRTB_MASK, table_bytes(self.second & PRTS_MASK)
+
+    @property
+    def registered(self) -> bool:
+        """Whether a partition's entry tells of a process table. KVM makes a guest with none, which is an address and a
+        size of 0: exception vectors are there, and no table (Linux 6.1, ``kvmppc_setup_partition_table``)."""
+        return bool(self.second & (PRTB_MASK | PRTS_MASK))
 
     @property
     def meaning(self) -> str:

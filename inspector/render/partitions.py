@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from inspector.commands.partitions import LivePartition, PartitionTable
-from inspector.radix.bits import PATE1_GR, PRTB_MASK, PRTS_MASK, table_bytes
 from inspector.radix.descriptors import PATE0
-from inspector.render.style import Style, compact_size, hexadecimal
+from inspector.render.style import Style, compact_size, hexadecimal, vcpus
 
 HTABORG = 0x0FFF_FFFF_FFFC_0000
 """Real address of the hashed page table in the PATE0 of a hash guest (QEMU 7.2, mmu-hash64.h)."""
@@ -38,8 +37,7 @@ def text(result: PartitionTable | LivePartition, style: Style) -> Iterator[str]:
 def _who(result: LivePartition, style: Style) -> str:
     """The host, or the vCPUs that run it."""
     if result.current_on:
-        cpus = "vCPU " + ",".join(map(str, result.current_on))
-        return cpus if len(cpus) <= style.width - BEFORE else f"{len(result.current_on)} vCPUs"
+        return vcpus(result.current_on, style.width - BEFORE)
     return "host" if result.tree.lpid == 0 else ""
 
 
@@ -62,8 +60,7 @@ def _processes(result: LivePartition) -> str:
 
 def _process_table(result: LivePartition) -> tuple[int, int] | None:
     """Address and bytes of its process table; None where PATE1 gives none."""
-    second = result.tree.second
-    return (second & PRTB_MASK, table_bytes(second & PRTS_MASK)) if second & ~PATE1_GR else None
+    return result.tree.process_table if result.tree.registered else None
 
 
 def objects(result: PartitionTable | LivePartition) -> Iterator[dict[str, Any]]:

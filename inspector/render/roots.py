@@ -8,7 +8,7 @@ from typing import Any
 from inspector.commands.roots import LiveEntry, ProcessTable, RootsFound, Unlisted
 from inspector.partitions import PARTITION_TABLE
 from inspector.render import fields
-from inspector.render.style import Style, hexadecimal, short_size
+from inspector.render.style import Style, hexadecimal, short_size, vcpus
 
 SURENESS = {
     "given": "as you said",
@@ -42,8 +42,7 @@ def _entry(live: LiveEntry, style: Style) -> Iterator[str]:
     process = live.process
     whose = "kernel" if process.pid == 0 else ""
     if live.current_on:
-        cpus = "vCPU " + ",".join(map(str, live.current_on))
-        whose = cpus if len(cpus) <= style.width - BEFORE else f"{len(live.current_on)} vCPUs"
+        whose = vcpus(live.current_on, style.width - BEFORE)
     cells = [
         f"{process.pid:>8}",
         style("address", f"{process.address:#014x}"),

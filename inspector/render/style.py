@@ -6,7 +6,7 @@ through: sentences pass :meth:`Style.wrap`, and other strings that come from a t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -82,6 +82,12 @@ def short_size(size: int) -> str:
         return exact
     shift, unit = next(each for each in UNITS if size >> each[0])
     return f"{size / (1 << shift):.1f}{unit.removesuffix('iB')}"
+
+
+def vcpus(numbers: Sequence[int], room: int) -> str:
+    """Which vCPUs, or where that takes more than ``room`` columns, how many."""
+    each = "vCPU " + ",".join(map(str, numbers))
+    return each if len(each) <= room else f"{len(numbers)} vCPUs"
 
 
 def hexadecimal(value: int | None) -> str | None:
