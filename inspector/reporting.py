@@ -11,11 +11,11 @@ from inspector.guest import CHANGING, Guest
 from inspector.linux.regions import REGIONS, region_named
 from inspector.memory.physical import RamMap, Range
 from inspector.partitions import PARTITION_TABLE
-from inspector.radix.bits import ATT_NAMES, PTCR_PATB, PTCR_PATS, RPDB_MASK, table_bytes
+from inspector.radix.bits import ATT_NAMES, KERNEL_PID, PTCR_PATB, PTCR_PATS, RPDB_MASK, table_bytes
 from inspector.radix.fields import size_text
 from inspector.radix.registers import register_format
 from inspector.snapshot.jsonsafe import plain, text
-from inspector.spaces import KERNEL_PID, Spaces
+from inspector.spaces import Spaces
 from inspector.targets.base import CORE, FAULT, GENERAL, MMU
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from inspector.errors import MemoryReadError, UsageError
 from inspector.limits import affordable, most_pages, most_ranges, streamable
 from inspector.processes import Missed, Process
-from inspector.radix.bits import ENTRY_BYTES, KERNEL_PID, TREE_BITS
+from inspector.radix.bits import ENTRY_BYTES, TREE_BITS
 from inspector.radix.columns import Columns, Findings, Root, SweepOddity
 from inspector.radix.oddities import entry_name, too_large
 from inspector.radix.sweep import Sweep, stream, sweep
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from inspector.partitions import Partition
     from inspector.roots import Progress
 
-__all__ = ["KERNEL_PID", "Absent", "Spaces", "asked", "process_of", "spaces_of", "swept"]
 READING = "reading the tables"
 COST_FROM = (20, 4, 1, 0)
 """How much of a hundred a tree's last level, and each above it, begins at: nearly all tables are of the last."""

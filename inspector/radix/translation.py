@@ -78,13 +78,12 @@ class Translation:
 
     ``status`` is "ok" where a leaf was reached (and, if an access was asked about, it may proceed). ``ra`` is then the
     real address, ``gra`` the guest real one where there are two stages (it is told too where the first stage reached it
-    and the second failed), and ``page_shift`` log2 of the smallest page on
-    the way. ``errno`` is set for software walks only. ``cause`` is a slug and ``reason`` its sentence; ``stage`` is the
-    stage that failed, numbered as :class:`Step` has it. Of a guest's guest ``lpid`` and ``gra`` are its own, and
-    ``outer_lpid`` and ``outer_gra`` its hypervisor's: the LPID that the host gave that, and what that calls real
-    (told too where only the host's stage failed). ``leaf`` is the raw process-scoped leaf (the partition-scoped one
-    where there is no other).
-    ``notes`` are what should be known besides: assumptions made, and oddities that the hardware passes over.
+    and the second failed), and ``page_shift`` log2 of the smallest page on the way. ``errno`` is set for software walks
+    only. ``cause`` is a slug and ``reason`` its sentence; ``stage`` is the stage that failed, numbered as :class:`Step`
+    has it. Of a guest's guest ``lpid`` and ``gra`` are its own, and ``outer_lpid`` and ``outer_gra`` its hypervisor's:
+    the LPID that the host gave that, and what that calls real (told too where only the host's stage failed). ``leaf``
+    is the raw process-scoped leaf (the partition-scoped one where there is no other). ``notes`` are what should be known besides: assumptions made, and oddities that the hardware
+    passes over.
     """
 
     ea: int

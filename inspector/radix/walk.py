@@ -85,8 +85,7 @@ def translate(
 
     ``within`` is for a guest's guest (L2): the context of the guest that is its hypervisor (L1), by the host's tables.
     PTCR of ``context`` is then what the L1 registered, and every address that the L1 calls real goes through a third
-    stage. Raises UnknownRegister where the answer
-    hangs on a register that is not known."""
+    stage. Raises UnknownRegister where the answer hangs on a register that is not known."""
     walk = Walk(read, context, access)
     qualified: Qualified | None = None
     gra: int | None = None
