@@ -82,8 +82,8 @@ class Translation:
     only. ``cause`` is a slug and ``reason`` its sentence; ``stage`` is the stage that failed, numbered as :class:`Step`
     has it. Of a guest's guest ``lpid`` and ``gra`` are its own, and ``outer_lpid`` and ``outer_gra`` its hypervisor's:
     the LPID that the host gave that, and what that calls real (told too where only the host's stage failed). ``leaf``
-    is the raw process-scoped leaf (the partition-scoped one where there is no other). ``notes`` are what should be known besides: assumptions made, and oddities that the hardware
-    passes over.
+    is the raw process-scoped leaf (the partition-scoped one where there is no other). ``notes`` are what should be
+    known besides: assumptions made, and oddities that the hardware passes over.
     """
 
     ea: int
