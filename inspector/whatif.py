@@ -37,7 +37,9 @@ ROOT_DESCRIPTOR = PATE0_HR | 0x4000_0000_0000_00AD
 
 @dataclass
 class WhatIf:
-    """The overlay over ``guest``, and the hypervisor that works on it. ``pool`` is where new tables are laid."""
+    """The overlay over ``guest``, and the hypervisor that works on it. ``pool_range`` is where new tables are laid,
+    ``made`` the partitions that no partition table holds, and ``vmms``, by LPID, the radix PID of the host's process
+    that is the guest's VMM, where that was said."""
 
     guest: Guest
     base: PhysicalMemory
@@ -45,6 +47,7 @@ class WhatIf:
     machine: Machine
     overlay: Overlay
     made: dict[int, Tree] = field(default_factory=dict)
+    vmms: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def over(
@@ -80,6 +83,7 @@ class WhatIf:
         fresh.overlay.version = self.overlay.version + 1
         self.machine, self.overlay = fresh.machine, fresh.overlay
         self.made.clear()
+        self.vmms.clear()
 
     def vm(self, lpid: int, *, make: bool = False) -> Vm:
         """The KVM guest ``lpid`` as the life cycle has it: its tree is that of its partition-table entry. With ``make``
