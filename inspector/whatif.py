@@ -17,7 +17,7 @@ from inspector.kvm.shape import HostPages
 from inspector.kvm.slots import MemorySlot, Slots
 from inspector.memory.overlay import Overlay
 from inspector.memory.physical import PhysicalMemory, Range
-from inspector.radix.bits import PATE0_HR, PTE_C, PTE_R, PTE_WRITE
+from inspector.radix.bits import PATE0_HR, PTE_ATT, PTE_C, PTE_R, PTE_WRITE
 from inspector.trees import Tree
 
 if TYPE_CHECKING:
@@ -162,20 +162,29 @@ class WhatIf:
             raise UsageError(
                 f"the slot at {slot.base:#x} does not say where the VMM has it; make it anew with BASE:SIZE@HVA"
             )
+        if self.guest.roots.flat:
+            raise UsageError(
+                "this guest's hypervisor is out of sight (pseries), and its processes with it; say what it has there"
+            )
         size = self.machine.pages.size
         hva = slot.hva + (gpa - slot.base) & -size
-        found = self.guest.translate(hva, pid=vmm, lpid=None if self.guest.roots.flat else 0)
-        leaf = found.steps[-1].value if found.ra is not None and found.steps else None
+        found = self.guest.translate(hva, pid=vmm, lpid=0)
+        leaf, last = found.leaf, found.steps[-1] if found.steps else None
+        if last is not None and last.value is None:
+            raise UsageError(
+                f"the page tables of PID {vmm} cannot be read as far as {hva:#x}: {found.reason}; say what the host "
+                "has there"
+            )
         if leaf is None or found.ra is None or found.page_shift is None:
             return None
-        base = found.ra >> found.page_shift << found.page_shift
         return HostPage(
             hva,
-            base,
+            found.ra >> found.page_shift << found.page_shift,
             found.page_shift,
             writable=bool(leaf & PTE_WRITE),
             dirty=bool(leaf & PTE_C),
             accessed=bool(leaf & PTE_R),
+            io=bool(leaf & PTE_ATT) or not self.base.ram.covers(found.ra, 1),
             entry=leaf,
         )
 

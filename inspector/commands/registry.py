@@ -49,6 +49,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "decode": "decode",
         "rmmu": "decode",
         "dsisr": "dsisr",
+        "fault": "fault",
         "slot": "lifecycle",
         "unmap": "lifecycle",
         "test-age": "lifecycle",
