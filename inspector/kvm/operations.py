@@ -15,6 +15,8 @@ from inspector.kvm.trace import Trace
 
 USER_FLAGS = LOG_DIRTY_PAGES | READ_ONLY
 """Those that KVM_SET_USER_MEMORY_REGION takes."""
+MOST_PAGES = (1 << 31) - 1
+"""Of a slot (KVM_MEM_MAX_NR_PAGES)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,8 @@ def set_slot(machine: Machine, vm: Vm, base: int, size: int, flags: int, hva: in
 def _set_slot(machine: Machine, vm: Vm, base: int, size: int, flags: int, hva: int | None) -> str | int:
     trace = vm.tree.trace
     page = machine.pages.size
-    if flags & ~USER_FLAGS or (base | size) % page or base < 0 or base + size > 1 << 60:
+    too_large = size >> machine.pages.shift > MOST_PAGES or base + size > 1 << 60
+    if flags & ~USER_FLAGS or (base | size) % page or base < 0 or too_large:
         trace.say("slot-invalid-words", base, size, flags)
         return "EINVAL"
     there = vm.slots.based(base)
@@ -129,10 +132,10 @@ def _change(machine: Machine, vm: Vm, slot: MemorySlot, flags: int, hva: int | N
         trace.say("slot-invalid-words", slot.base, slot.size, flags)
         return "EINVAL"
     toggled = (flags ^ slot.flags) & LOG_DIRTY_PAGES
-    slot.flags, slot.hva = flags, slot.hva if hva is None else hva
     trace.say("slot-changed", slot.base, slot.size, flags)
     if toggled and "logging-does-not-flush" not in machine.old:
-        unmapping.flush_slot(machine, vm, slot)
+        unmapping.flush_slot(machine, vm, slot)  # of the slot as it was: dirty pages go into the log that it had
+    slot.flags, slot.hva = flags, slot.hva if hva is None else hva
     if toggled:
         slot.log = bytearray(slot.log_bytes) if flags & LOG_DIRTY_PAGES else None
     return 0
