@@ -22,6 +22,7 @@ from inspector.trees import Tree
 
 if TYPE_CHECKING:
     from inspector.guest import Guest
+    from inspector.vmm import Vmm
 
 POOL = "what-if pool"
 POOL_SIZE = 256 << 20
@@ -48,6 +49,7 @@ class WhatIf:
     overlay: Overlay
     made: dict[int, Tree] = field(default_factory=dict)
     vmms: dict[int, int] = field(default_factory=dict)
+    _inferred: dict[tuple[int, int], Vmm | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     def over(
@@ -153,6 +155,22 @@ class WhatIf:
         self.made.pop(vm.lpid, None)
         if address is not None:
             self.overlay.clear(address, 16)
+
+    def inferred(self, lpid: int) -> Vmm | None:
+        """The VMM of the KVM guest ``lpid``, and its slots, by what both map below the overlay: that is told of a guest
+        whose tree was changed or freed here, too. None where nothing tells, or there is no such guest."""
+        from inspector.vmm import vmm_of
+
+        key = (self.guest.target.clock.epoch, lpid)
+        if key not in self._inferred:
+            self.guest.whatif = None
+            try:
+                self._inferred[key] = vmm_of(self.guest, lpid)
+            except UsageError:
+                self._inferred[key] = None
+            finally:
+                self.guest.whatif = self
+        return self._inferred[key]
 
     def host_page(self, slot: MemorySlot, gpa: int, vmm: int) -> HostPage | None:
         """What the host has behind guest real ``gpa`` by the page tables of its process with radix PID ``vmm``, the

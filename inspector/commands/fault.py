@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from inspector import partitions
 from inspector.commands.dsisr import dsisr_value
 from inspector.commands.faulting import Instruction, Where, instruction_at, next_seen, reflected, where_of
 from inspector.commands.hostwords import HOST, SLOT, HostWords, host_of, slot_of
-from inspector.commands.lifecycle import ON_OVERLAY, Operated, guest_of, life_arguments, operated, whose
+from inspector.commands.lifecycle import ON_OVERLAY, Operated, guest_of, life_arguments, operated
 from inspector.commands.notes import Aside, Note
 from inspector.commands.registry import Command, Example, Parser, Session
 from inspector.commands.whose import number
@@ -25,8 +24,8 @@ from inspector.kvm.host import HostPage
 from inspector.kvm.machine import Vm
 from inspector.kvm.operations import Answer
 from inspector.kvm.slots import MemorySlot, Slots
-from inspector.radix.bits import DSISR_BADACCESS, DSISR_BADCONFIG
-from inspector.vmm import Vmm, vmm_of
+from inspector.radix.bits import DSISR_BADACCESS, DSISR_BADCONFIG, DSISR_ISSTORE
+from inspector.vmm import Vmm
 from inspector.whatif import WhatIf
 
 ALIKE = 1 << 30
@@ -86,7 +85,6 @@ def _fault(session: Session, arguments: Namespace) -> Iterator[Faulted | Aside]:
     )
     if arguments.mmio and (arguments.slot or arguments.host or vmm is not None):
         raise UsageError("--mmio says that no memory slot holds the address; leave --slot, --host and --vmm out")
-    inferred = _inferred(guest, session, arguments)
     whatif, vm = yield from guest_of(session, arguments)
     where = None
     behind = _Behind(vm.slots, lambda: (None, ""), [])
@@ -94,7 +92,7 @@ def _fault(session: Session, arguments: Namespace) -> Iterator[Faulted | Aside]:
         where = _where(session, arguments, guest, vm.lpid, ea, dsisr, pid)
         gpa = guest_real(Fault(ea, where.gpa, dsisr))
         _add_slots(session, arguments, whatif, vm)
-        behind = _behind(session, arguments, whatif, vm, gpa, vmm, inferred)
+        behind = _behind(session, arguments, whatif, vm, gpa, vmm, bool(dsisr & DSISR_ISSTORE))
         for said in behind.said:
             yield Aside(Note(said))
     asked = Fault(ea, 0 if where is None else where.gpa, dsisr, None, arguments.invalidated)
@@ -174,24 +172,8 @@ def _add_slots(session: Session, arguments: Namespace, whatif: WhatIf, vm: Vm) -
             raise UsageError(f"the slot {text} is not made: {answer.trace.sentences[-1]}; give another")
 
 
-def _inferred(guest: Guest, session: Session, arguments: Namespace) -> Vmm | None:
-    """The guest's VMM by what both map, where there is a guest; only asked for where less is said than is needed."""
-    if arguments.mmio or arguments.host or not partitions.in_sight(guest):
-        return None
-    try:
-        return vmm_of(guest, whose(session, arguments))
-    except UsageError:
-        return None
-
-
 def _behind(
-    session: Session,
-    arguments: Namespace,
-    whatif: WhatIf,
-    vm: Vm,
-    gpa: int,
-    vmm: int | None,
-    inferred: Vmm | None,
+    session: Session, arguments: Namespace, whatif: WhatIf, vm: Vm, gpa: int, vmm: int | None, writing: bool
 ) -> _Behind:
     if arguments.mmio:
         return _Behind(Slots(), lambda: (None, ""), [])
@@ -200,6 +182,7 @@ def _behind(
     words = host_of(arguments.host, session, shift) if arguments.host else None
     slots, slot = vm.slots, vm.slots.at(gpa)
     if slot is None and not vm.slots.each:
+        inferred = None if arguments.host else whatif.inferred(vm.lpid)
         slot = _known_slot(gpa, inferred, shift, said) or _assumed_slot(gpa, arguments.host, words, shift, said)
         if slot is None:
             raise UsageError(_no_slot(gpa, inferred))
@@ -209,7 +192,7 @@ def _behind(
     if arguments.host:
         page = None if words is None else _named_page(words, slot, gpa, shift, said)
         return _Behind(slots, lambda: (page, "--host"), said)
-    return _Behind(slots, lambda: _looked_up(whatif, vm.lpid, slot, gpa, vmm, inferred), said)
+    return _Behind(slots, lambda: _looked_up(whatif, vm.lpid, slot, gpa, vmm, writing), said)
 
 
 def _known_slot(gpa: int, inferred: Vmm | None, shift: int, said: list[str]) -> MemorySlot | None:
@@ -275,11 +258,12 @@ def _named_page(words: HostWords, slot: MemorySlot, gpa: int, shift: int, said: 
 
 
 def _looked_up(
-    whatif: WhatIf, lpid: int, slot: MemorySlot, gpa: int, vmm: int | None, inferred: Vmm | None
+    whatif: WhatIf, lpid: int, slot: MemorySlot, gpa: int, vmm: int | None, writing: bool
 ) -> tuple[HostPage | None, str]:
-    """The host's page by the page tables of the VMM."""
-    sure = inferred if inferred is not None and inferred.sure else None
+    """The host's page by the page tables of the VMM. Raises UsageError where they do not tell what KVM would get."""
     named = vmm if vmm is not None else whatif.vmms.get(lpid)
+    inferred = whatif.inferred(lpid) if named is None or slot.hva is None else None
+    sure = inferred if inferred is not None and inferred.sure else None
     pid = named if named is not None else sure.pid if sure is not None else None
     if pid is None:
         raise UsageError(
@@ -292,11 +276,17 @@ def _looked_up(
         if stretch is not None:
             slot = replace(slot, hva=stretch.hva + slot.base - stretch.base)
     found = whatif.host_page(slot, gpa, pid)
+    hva = (slot.hva or 0) + gpa - slot.base
     if found is None:
-        hva = (slot.hva or 0) + gpa - slot.base
         raise UsageError(
             f"PID {pid} maps nothing at {hva:#x} yet: the host would make a page for it now, which no table tells of; "
             "say which with --host base=ADDR, or --host none where it would fail"
+        )
+    if writing and not found.writable:
+        raise UsageError(
+            f"the host's entry for {hva:#x} of PID {pid} allows no stores: where the VMM's mapping does, the host "
+            "makes a copy now, which no table tells of; say which with --host base=ADDR, or with base=ADDR,readonly "
+            "where it does not"
         )
     return found, f"the page tables of PID {pid}, the VMM"
 
