@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from scripts.guests import Machine
 
@@ -15,6 +16,8 @@ PROBES = (
     "r:walked kvmppc_mmu_radix_xlate ret=$retval:s64",
 )
 """Linux 6.1: ``kvmppc_mmu_radix_xlate(vcpu, eaddr, …)`` and ``kvm_read_guest(kvm, gpa, data, len)``."""
+AT_ONCE = 6
+"""Probes told in one line, which is to be one that a terminal takes."""
 EVENT = re.compile(r": (walk|read|walked): .* (?:ea|gpa|ret)=(\S+)(?: len=(\d+))?$")
 
 
@@ -28,33 +31,44 @@ class Walked:
     returned: int | None = None
 
 
-class WalkTrace:
-    """The probes, set while the ``with`` lasts."""
+class Probes:
+    """Probes in the host, as tracefs takes them, set while the ``with`` lasts; ``room_kib`` is what the trace may take
+    for each CPU."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, probes: Sequence[str], room_kib: int) -> None:
         self.machine = machine
+        self.probes = probes
+        self.room_kib = room_kib
 
-    def __enter__(self) -> WalkTrace:
-        lines = "; ".join(f"echo '{probe}' >> kprobe_events" for probe in PROBES)
-        # A walk that fails is made over and over: the first are kept, not the last.
-        room = "echo 0 > options/overwrite; echo 32 > buffer_size_kb"
-        self._tell(f"{room}; {lines}; echo > trace; echo 1 > events/kprobes/enable")
+    def __enter__(self) -> Self:
+        # What is done over and over fills the trace: the first are kept, not the last.
+        self._tell(f"echo 0 > options/overwrite; echo {self.room_kib} > buffer_size_kb")
+        for start in range(0, len(self.probes), AT_ONCE):
+            self._tell("; ".join(f"echo '{probe}' >> kprobe_events" for probe in self.probes[start : start + AT_ONCE]))
+        self._tell("echo > trace; echo 1 > events/kprobes/enable")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._tell("echo 0 > events/kprobes/enable; echo > kprobe_events; echo 1 > options/overwrite; echo > trace")
 
-    def taken(self, most: int = 200) -> list[Walked]:
-        """The walks since the last time, of the first ``most`` lines of the trace."""
-        said = self._tell(f"head -n {most} trace; echo > trace")  # the kernel writes no more lines than are read
-        return list(walks(said))
+    def forget(self) -> None:
+        """Let go of what was traced so far."""
+        self._tell("echo > trace")
 
     def _tell(self, command: str) -> str:
         return self.machine.shell(f"cd {TRACING}; {command}")
 
-    def forget(self) -> None:
-        """Let go of what was traced so far."""
-        self._tell("echo > trace")
+
+class WalkTrace(Probes):
+    """Those of walks."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine, PROBES, 32)
+
+    def taken(self, most: int = 200) -> list[Walked]:
+        """The walks since the last time, of the first ``most`` lines of the trace."""
+        said = self._tell(f"head -n {most} trace; echo > trace")  # the kernel writes no more lines than are read
+        return list(walks(said))
 
 
 def walks(trace: str) -> Iterator[Walked]:
