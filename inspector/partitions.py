@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -100,6 +100,25 @@ def in_sight(guest: Guest) -> bool:
     return found.state == "radix" and not found.flat and found.ptcr is not None
 
 
+def made(guest: Guest) -> Mapping[int, Tree]:
+    """By LPID, the partitions that no partition table holds: those that a what-if made where the hypervisor is out of
+    sight, now or before the snapshot was recorded."""
+    return recorded(guest) if guest.whatif is None else guest.whatif.made
+
+
+def recorded(guest: Guest) -> Mapping[int, Tree]:
+    """Those of a snapshot that was recorded of a what-if."""
+    found: dict[int, Tree] = {}
+    said = guest.target.machine.get("whatif")
+    for each in said.get("made", ()) if isinstance(said, Mapping) else ():
+        try:
+            lpid, entry = int(each["lpid"]), int(each["entry"], 16)
+        except (KeyError, TypeError, ValueError):  # not as it is written here
+            continue
+        found[lpid] = Tree(lpid, None, 0, entry)
+    return found
+
+
 def partition_table(guest: Guest) -> tuple[int, int]:
     """Real address and size in bytes of the partition table. Raises UsageError where there is none to be seen."""
     found = guest.roots
@@ -113,8 +132,8 @@ def partition_table(guest: Guest) -> tuple[int, int]:
 def entries(guest: Guest, missed: Missed | None = None) -> Iterator[Tree]:
     """Every entry of the partition table that is not empty, by LPID, radix or not: a tree whose ``entry`` has HR clear
     is a hashed page table. Raises UsageError where no partition table is known."""
-    if guest.whatif is not None and guest.whatif.made:
-        yield from (guest.whatif.made[lpid] for lpid in sorted(guest.whatif.made))
+    if besides := made(guest):
+        yield from (besides[lpid] for lpid in sorted(besides))
         return
     base, size = partition_table(guest)
     for each in processes.scan(guest.memory, base, size, missed, guest.progress):
@@ -124,7 +143,7 @@ def entries(guest: Guest, missed: Missed | None = None) -> Iterator[Tree]:
 def of_guests(guest: Guest, missed: Missed | None = None) -> tuple[Tree, ...]:
     """The partition-scoped trees of all KVM guests, by LPID: those of the radix entries from LPID 1 on. None where the
     hypervisor is out of sight; what of the partition table cannot be read is told to ``missed``."""
-    if not in_sight(guest):
+    if not in_sight(guest) and not made(guest):
         return ()
     return tuple(each for each in entries(guest, missed) if each.lpid and each.entry & PATE0_HR)
 
@@ -132,8 +151,8 @@ def of_guests(guest: Guest, missed: Missed | None = None) -> tuple[Tree, ...]:
 def entry_of(guest: Guest, lpid: int) -> Tree | None:
     """The entry of ``lpid``, None where it is empty. Raises UsageError for an LPID beyond the table, and
     MemoryReadError where it cannot be read."""
-    if guest.whatif is not None and lpid in guest.whatif.made:
-        return guest.whatif.made[lpid]
+    if lpid in (besides := made(guest)):
+        return besides[lpid]
     base, size = partition_table(guest)
     if not 0 <= lpid < size // ENTRY_BYTES:
         raise UsageError(

@@ -35,9 +35,10 @@ from inspector.trees import Tree
 if TYPE_CHECKING:
     from inspector.partitions import Partition
     from inspector.snapshot.write import Summary
+    from inspector.whatif import WhatIf
 
 PAGE = 4096
-LASTING = ("machine", "qemu", "gdb")
+LASTING = ("machine", "qemu", "gdb", "whatif")
 """What a target says of where it comes from that a snapshot keeps."""
 
 PIECE = 1 << 20
@@ -53,11 +54,13 @@ TREES = 4096
 @dataclass
 class Capture:
     """What was captured: pages by address (None where a page is known to be zero), and what could not be read.
-    ``cut`` are the LPIDs of KVM guests whose tables are not all there, for there are more than is kept."""
+    ``cut`` are the LPIDs of KVM guests whose tables are not all there, for there are more than is kept.
+    ``zero_spans`` are (start, end) of more that is known to be zero."""
 
     pages: dict[int, bytes | None] = field(default_factory=dict)
     unreadable: dict[int, int] = field(default_factory=dict)
     cut: list[int] = field(default_factory=list)
+    zero_spans: list[tuple[int, int]] = field(default_factory=list)
 
     def runs(self) -> Iterator[Run]:
         """Unbroken runs of captured bytes that are not all zero, in order."""
@@ -69,6 +72,7 @@ class Capture:
         blank = bytes(PAGE)
         for first, pages in _unbroken((at, blank) for at, data in sorted(self.pages.items()) if data is None):
             yield first, len(pages) * PAGE
+        yield from ((start, end - start) for start, end in self.zero_spans)
 
 
 def _unbroken(pages: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, list[bytes]]]:
@@ -96,7 +100,29 @@ def capture_tables(guest: Guest, also: Iterable[tuple[int, int]] = ()) -> Captur
         _take_all(guest.memory, taken, address, size)
     if guest.roots.state == "radix":
         _take_tables(guest, taken)
+    seen: set[int] = set()
+    for each in partitions.made(guest).values():
+        _take_tree(guest, taken, seen, each.entry)
     return taken
+
+
+def _take_changes(whatif: WhatIf, taken: Capture) -> None:
+    """What a what-if changed, reachable from its tables or not, and the rest of its pool as zeros."""
+    for at in sorted({change.address // PAGE * PAGE for change in whatif.overlay.changes()}):
+        _take(whatif.memory, taken, at, PAGE)
+    pool = whatif.pool_range
+    kept = RamMap(Range(at, PAGE) for at in taken.pages if pool.start <= at < pool.end)
+    taken.zero_spans += without(pool, kept)
+
+
+def without(span: Range, holes: RamMap) -> list[tuple[int, int]]:
+    """(start, end) of what is left of ``span``."""
+    left, at = [], span.start
+    for start, end in [*holes.within(span.start, span.size), (span.end, span.end)]:
+        if at < start:
+            left.append((at, start))
+        at = end
+    return left
 
 
 def _take_all(
@@ -252,14 +278,15 @@ def recording_of(guest: Guest, *, everything: bool = False, also: Iterable[tuple
         cpus.append(CpuRecord(cpu, registers.values, order))
     order = _kernel_order(guest, [cpu.registers.get("msr") for cpu in cpus])
     roots = guest.roots
+    whatif = guest.whatif
+    taken = Capture() if everything else capture_tables(guest, also)
+    if whatif is not None:
+        _take_changes(whatif, taken)
+    runs = list(taken.runs())
     if everything:
-        spans = guest.memory.ram.spans()
+        spans = _besides(guest, taken)
         read = _watched(guest, spans)
-        runs = [Run(start, end - start, read) for start, end in spans]
-        taken = Capture()
-    else:
-        taken = capture_tables(guest, also)
-        runs = list(taken.runs())
+        runs += [Run(start, end - start, read) for start, end in spans]
     return Recording(
         byte_order=order,
         runs=runs,
@@ -268,7 +295,11 @@ def recording_of(guest: Guest, *, everything: bool = False, also: Iterable[tuple
         cpus=cpus,
         unreadable=sorted(taken.unreadable.items()),
         roots=RootsRecord(roots.process_table, roots.how, roots.sure) if roots.process_table is not None else None,
-        machine={**_provenance(guest), **({"guests_cut": taken.cut} if taken.cut else {})},
+        machine={
+            **_provenance(guest),
+            **({"guests_cut": taken.cut} if taken.cut else {}),
+            **({} if whatif is None else {"whatif": whatif.as_json()}),
+        },
         vmcoreinfo=_vmcoreinfo(guest, order, everything) if roots.state == "radix" else None,
         linear_base=LINEAR_MAP if roots.state == "radix" else None,
         recorded_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -281,6 +312,13 @@ def _provenance(guest: Guest) -> dict[str, Any]:
 
     told = {name: value for name, value in guest.target.machine.items() if name in LASTING}
     return {**told, "inspector": __version__, **({"changing": True} if guest.running else {})}
+
+
+def _besides(guest: Guest, taken: Capture) -> list[tuple[int, int]]:
+    """(start, end) of the RAM that is not captured yet."""
+    mine = [*taken.zeros(), *((run.address, run.size) for run in taken.runs())]
+    held = RamMap(Range(*each) for each in mine)
+    return [left for start, end in guest.memory.ram.spans() for left in without(Range(start, end - start), held)]
 
 
 def _watched(guest: Guest, spans: Sequence[tuple[int, int]]) -> Callable[[int, int], bytes]:

@@ -5,8 +5,10 @@ Nothing is written to the guest. Whoever looks at the guest while this is on see
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inspector.errors import UsageError
 from inspector.kvm.free import free
@@ -40,7 +42,8 @@ ROOT_DESCRIPTOR = PATE0_HR | 0x4000_0000_0000_00AD
 class WhatIf:
     """The overlay over ``guest``, and the hypervisor that works on it. ``pool_range`` is where new tables are laid,
     ``made`` the partitions that no partition table holds, and ``vmms``, by LPID, the radix PID of the host's process
-    that is the guest's VMM, where that was said."""
+    that is the guest's VMM, where that was said. ``touched`` are the LPIDs whose trees may have been changed, and
+    ``epoch`` is that in which the overlay was empty last."""
 
     guest: Guest
     base: PhysicalMemory
@@ -49,6 +52,8 @@ class WhatIf:
     overlay: Overlay
     made: dict[int, Tree] = field(default_factory=dict)
     vmms: dict[int, int] = field(default_factory=dict)
+    touched: set[int] = field(default_factory=set)
+    epoch: int = 0
     _inferred: dict[tuple[int, int], Vmm | None] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -56,6 +61,8 @@ class WhatIf:
         cls, guest: Guest, base: PhysicalMemory, pool: Range | None = None, pages: HostPages | None = None
     ) -> WhatIf:
         """An empty overlay. Raises UsageError for a pool that no tables can be laid in."""
+        from inspector import partitions
+
         chosen = pool or default_pool(base)
         if chosen.start % 4096 or chosen.size <= 0 or chosen.end > 1 << 52:
             raise UsageError(
@@ -64,7 +71,8 @@ class WhatIf:
             )
         overlay = Overlay(base, [chosen])
         machine = Machine(overlay, Pool(overlay, chosen.start, chosen.size), pages or HostPages())
-        return cls(guest, base, chosen, machine, overlay)
+        made = dict(partitions.recorded(guest))
+        return cls(guest, base, chosen, machine, overlay, made, epoch=guest.target.clock.epoch)
 
     @property
     def memory(self) -> PhysicalMemory:
@@ -83,9 +91,33 @@ class WhatIf:
         fresh = WhatIf.over(self.guest, self.base, self.pool_range, self.machine.pages)
         fresh.machine.behave_as(self.machine.version, self.machine.dd1)
         fresh.overlay.version = self.overlay.version + 1
-        self.machine, self.overlay = fresh.machine, fresh.overlay
-        self.made.clear()
+        self.machine, self.overlay, self.made, self.epoch = fresh.machine, fresh.overlay, fresh.made, fresh.epoch
         self.vmms.clear()
+        self.touched.clear()
+
+    @property
+    def ran(self) -> bool:
+        """Whether the guest has run since: what was not written follows it."""
+        return self.guest.running or self.guest.target.clock.epoch != self.epoch
+
+    @contextmanager
+    def lifted(self) -> Iterator[Guest]:
+        """The guest as it is, for a while."""
+        guest = self.guest
+        guest.whatif = None
+        try:
+            yield guest
+        finally:
+            guest.whatif = self
+
+    def as_json(self) -> dict[str, Any]:
+        """What a snapshot of it says: where the pool is, and the partitions that no partition table holds."""
+        pool, made = self.pool_range, sorted(self.made.items())
+        return {
+            "pool": f"{pool.start:#x}:{pool.size:#x}",
+            "lpids": sorted(self.touched),
+            "made": [{"lpid": lpid, "entry": f"{tree.entry:#x}"} for lpid, tree in made],
+        }
 
     def vm(self, lpid: int, *, make: bool = False) -> Vm:
         """The KVM guest ``lpid`` as the life cycle has it: its tree is that of its partition-table entry. With ``make``
@@ -94,6 +126,7 @@ class WhatIf:
 
         if lpid == 0:
             raise UsageError(OF_HOST)
+        self.touched.add(lpid)
         known = self.machine.vms.get(lpid)
         if lpid in self.made and known is not None:
             return known
@@ -115,6 +148,7 @@ class WhatIf:
         recorded one nothing is changed. Raises UsageError for LPID 0 and those that the partition table has not."""
         if lpid == 0:
             raise UsageError(OF_HOST)
+        self.touched.add(lpid)
         known = self.machine.vms.get(lpid)
         if known is not None and self.pool_range.start <= known.tree.root < self.pool_range.end:
             self.free(known)

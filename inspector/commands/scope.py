@@ -13,7 +13,7 @@ from inspector.commands.registry import Parser, Session
 from inspector.commands.roots import RootsFound, Unlisted, current_pids, unlisted
 from inspector.commands.whose import NESTED, lpid_of, nested_of, number, whose_guest
 from inspector.errors import UsageError
-from inspector.partitions import partition_table
+from inspector.partitions import made, partition_table
 from inspector.radix.bits import KERNEL_PID
 from inspector.spaces import Absent, Spaces
 from inspector.trees import base_of
@@ -112,7 +112,7 @@ def looked_at(
         yield whose_guest(lpid, nested)
     if arguments.partition:
         every = arguments.lpid is None
-        if every:
+        if every and not made(guest):
             partition_table(guest)  # refused where the hypervisor is out of sight
         spaces = guest.spaces(
             lpid=lpid, nested=nested, partition=True, composed=composed, guests=every, keep_partial=True

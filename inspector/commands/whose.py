@@ -7,7 +7,7 @@ from argparse import Namespace
 from inspector.commands.notes import Note
 from inspector.commands.registry import Session
 from inspector.errors import UsageError
-from inspector.partitions import out_of_sight
+from inspector.partitions import made, out_of_sight
 
 NESTED = "of its own guest N, by the partition table that it told of"
 """What ``--nested`` is; :func:`nested_of` reads it."""
@@ -30,7 +30,7 @@ def lpid_of(session: Session, arguments: Namespace) -> int:
     if arguments.lpid is None:
         return 0
     value = number(session, arguments.lpid, "--lpid", "an LPID", "'lpids' lists those there are")
-    if value and session.at.roots.flat:
+    if value and session.at.roots.flat and value not in made(session.at):
         raise out_of_sight(value)
     return value
 

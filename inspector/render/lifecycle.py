@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from inspector.commands.lifecycle import FLAGS, STDOUT, KnownSlot, Operated
+from inspector.commands.lifecycle import Operated
+from inspector.commands.slots import FLAGS, STDOUT, KnownSlot
 from inspector.kvm.shape import AP_1G, AP_2M, AP_4K, AP_64K, AP_SHIFT
 from inspector.kvm.trace import Installed, Table, Tlbie
 from inspector.mappings.runs import Run
