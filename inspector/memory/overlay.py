@@ -213,12 +213,12 @@ class Overlay:
         self.version += 1
 
     def clear(self, address: int, length: int) -> None:
-        """Make ``length`` bytes at ``address``, both multiples of 8, zeros."""
+        """Make ``length`` bytes at ``address``, both multiples of 8, zeros. Raises NotRam outside RAM and pools."""
+        if not (self._pool_map.covers(address, length) or self.base.ram.covers(address, length)):
+            raise NotRam(address, length)
         end = address + length
         while address < end:
             if not address & UNIT - 1 and end - address >= UNIT:
-                if not (self._pool_map.covers(address, UNIT) or self.base.ram.covers(address, UNIT)):
-                    raise NotRam(address, UNIT)
                 self._units[address >> UNIT_SHIFT] = _Unit(ZEROS, ALL_WRITTEN)
                 address += UNIT
             else:
@@ -239,7 +239,7 @@ class Overlay:
         return UNIT * len(self._units)
 
     def changes(self) -> Iterator[ChangedWord]:
-        """Every doubleword that is not what the base holds, by address."""
+        """Every doubleword that is not what the base holds, or in a pool 0, by address."""
         for at in sorted(self._units):
             unit = self._units[at]
             for word in range(WORDS):
@@ -251,7 +251,7 @@ class Overlay:
                         yield ChangedWord(address, before, after)
 
     def _before(self, address: int) -> int | None:
-        if not self.base.ram.covers(address, WORD):
+        if self._pool_map.covers(address, WORD):
             return 0
         try:
             return self.base.read_u64(address)
