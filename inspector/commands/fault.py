@@ -18,6 +18,7 @@ from inspector.commands.whose import number
 from inspector.errors import UsageError
 from inspector.guest import Guest
 from inspector.kvm import operations
+from inspector.kvm.dsisr import CANARY
 from inspector.kvm.fault import Fault, guest_real
 from inspector.kvm.history import VERSIONS
 from inspector.kvm.host import HostPage
@@ -25,12 +26,17 @@ from inspector.kvm.machine import Vm
 from inspector.kvm.operations import Answer
 from inspector.kvm.slots import MemorySlot, Slots
 from inspector.radix.bits import DSISR_BADACCESS, DSISR_BADCONFIG, DSISR_ISSTORE
+from inspector.radix.software_walk import variant
 from inspector.vmm import Vmm
 from inspector.whatif import WhatIf
 
 ALIKE = 1 << 30
 """So far a host virtual address lies as the guest real one does, where nobody says what it is."""
 SOMEWHERE = 0x7F00_0000_0000
+UNTOUCHED = (
+    f"{CANARY:#x} is what KVM puts into HDSISR before it enters a guest: kernels with the workaround for it let the "
+    "guest try again, and never come to the handler that is run here"
+)
 WAY_OUT = "say what is there: --slot BASE:SIZE with --host base=ADDR, or --mmio for no memory slot"
 BEFORE_4_20 = VERSIONS[: VERSIONS.index("6.1")]
 """Kernels that have the software walk as it was mended in 4.11."""
@@ -85,6 +91,10 @@ def _fault(session: Session, arguments: Namespace) -> Iterator[Faulted | Aside]:
     )
     if arguments.mmio and (arguments.slot or arguments.host or vmm is not None):
         raise UsageError("--mmio says that no memory slot holds the address; leave --slot, --host and --vmm out")
+    if arguments.walker is not None:
+        variant(arguments.walker)  # refused, if it is, before anything is done
+    if dsisr == CANARY:
+        yield Aside(Note(UNTOUCHED))
     whatif, vm = yield from guest_of(session, arguments)
     where = None
     behind = _Behind(vm.slots, lambda: (None, ""), [])
@@ -348,7 +358,8 @@ COMMANDS = (
         "entry maps (compound, what is behind it where that is more), the page is writable and dirty unless it says "
         "readonly or clean, io is a device's, thp a transparent huge page, hva where the VMM has it. "
         "Outside of all slots it is a device: told is then whether KVM's software walk finds the instruction at NIP, "
-        f"as it must to emulate it. {ON_OVERLAY}The exit status is 1 where the guest gets an interrupt, where its run "
+        "as it must to emulate it. Of a fetch KVM takes its bits from HSRR1, and before 4.20 takes none: --dsisr 0. "
+        f"{ON_OVERLAY}The exit status is 1 where the guest gets an interrupt, where its run "
         "ends in an errno, and where the instruction is not found.",
     ),
 )

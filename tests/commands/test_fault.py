@@ -186,6 +186,7 @@ def test_a_slot_that_was_named_stays() -> None:
         "--host base=0x4000000,what",
         "--slot 0:1G,what",
         "--slot 5",
+        "--mmio --walker nosuch",
         "--slot 0:100 --host base=0",
     ],
 )
@@ -263,6 +264,11 @@ def test_an_instruction_that_must_not_be_fetched_is_not_found() -> None:
     assert answer["instruction"]["errno"] == "ENOEXEC"
     assert told(f"{words} {GUEST_TEXT_EA:#x}")["instruction"]["found"]
     assert told(f"{words} 0x66660000")["instruction"]["errno"] == "ENOENT"
+
+
+def test_what_kvm_put_into_hdsisr_itself_is_said_to_be_no_cause() -> None:
+    results = ask(f"fault {LOST} --dsisr 0x7fff --slot 0:1G {BASE}", guest(kvm_host_target()))
+    assert any("before it enters a guest" in str(each) for each in results)
 
 
 def test_without_a_nip_nothing_is_claimed() -> None:

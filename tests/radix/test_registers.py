@@ -71,7 +71,12 @@ def test_the_tables_agree_with_the_walkers_masks(register: str, field: str, mask
         ("msr", "S", 1 << 22),
         ("msr", "TM", 1 << 32),
         ("dsisr", "DAWR", 0x00400000),
+        ("dsisr", "DIRECT", 0x80000000),
+        ("dsisr", "EXTCTL", 0x00100000),
+        ("dsisr", "ICSWX", 0x4000),
+        ("dsisr", "COPY", 0x8),
         ("dsisr", "AMO", 0x4),
+        ("dsisr", "CI", 0x2),
         ("srr1", "PREFIXED", 0x20000000),
         ("xer", "SO", 1 << 31),
         ("cr", "CR0", 0xF << 28),
@@ -80,6 +85,11 @@ def test_the_tables_agree_with_the_walkers_masks(register: str, field: str, mask
 )
 def test_positions_are_those_of_linux(register: str, field: str, mask: int) -> None:
     assert table_of(register).field(field).mask == mask
+
+
+def test_bits_of_the_msr_in_srr1_are_no_causes() -> None:
+    """PR, PMM and RI stand where DSISR has causes that a fetch never has."""
+    assert table_of("srr1").decode(0x4000_0000 | 0x4006).meaning.endswith("if a fetch failed: no translation found")
 
 
 @pytest.mark.parametrize(
