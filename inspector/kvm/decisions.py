@@ -84,6 +84,7 @@ DECISIONS: Mapping[str, str] = MappingProxyType(
         "leaves-dirty": "{0} leaves are dirty, and left so",
         "not-logged": "no log is kept of this slot: ENOENT",
         "no-such-slot": "there is no such slot: EINVAL",
+        "slot-unknown": "no slot begins there and has that size: ENOENT",
         # slots and trees
         "slot-made": "the slot at {0:#x} (+{1:#x}) is there now",
         "slot-gone": "the slot at {0:#x} (+{1:#x}) is gone",
