@@ -82,13 +82,14 @@ class Scene:
 
     def tree(self) -> dict[tuple[int, int], int]:
         """Every leaf word that is not 0, by (guest real address, shift)."""
-        return self._read()[0]
+        return self.read()[0]
 
     def tables(self) -> list[tuple[int, int]]:
         """(address, level) of every table that is reached, the root's too."""
-        return self._read()[1]
+        return self.read()[1]
 
-    def _read(self) -> tuple[dict[tuple[int, int], int], list[tuple[int, int]]]:
+    def read(self) -> tuple[dict[tuple[int, int], int], list[tuple[int, int]]]:
+        """Both, and on the way that every entry that leads on is what the kernel writes."""
         leaves: dict[tuple[int, int], int] = {}
         tables: list[tuple[int, int]] = []
         last = self.machine.pages.shift
