@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Self
 
 from scripts.guests import Machine
 from scripts.kprobes import Probes
@@ -32,7 +33,13 @@ PROBES = (
 )
 BIG_ENDIAN = ("entry", "pte")
 """Values that are the bytes of an entry, as the MMU has them and a little-endian kernel does not."""
-EVENT = re.compile(r"\[\d+\] \S+ +[\d.]+: (\w+): \([^)]*\) (.*)$")
+FILTERS = {"lookup": "ea > 0xffffffffff"}
+"""Probes that are let pass but for some values: of the look-ups, those of guest real addresses."""
+SHORT = r"s/^.*[0-9]: \([a-z]*\): ([^)]*) /\1 /"
+SHOWN = f"sed -n -e '/^#/d' -e '{SHORT}' -e '/^found/d' -e '/^lookup/{{p;n;{SHORT};p;d}}' -e p"
+"""What of the trace is shown, for a console is slow: the events' names and values, and no result of a look-up that was
+not let pass."""
+EVENT = re.compile(r"^([a-z]+) (\w+=.*)$")
 ROOM_KIB = 512
 
 
@@ -55,13 +62,18 @@ class FaultTrace(Probes):
         asdr = place_of_asdr(machine.files.modules / "kvm-hv.ko")
         super().__init__(machine, [probe.format(asdr=asdr) for probe in PROBES], ROOM_KIB)
 
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._tell("; ".join(f"echo '{only}' > events/kprobes/{name}/filter" for name, only in FILTERS.items()))
+        return self
+
     def taken(self) -> list[Event]:
         """What happened since the last time, in order."""
-        return list(events(self._tell("grep -v '^#' trace; echo > trace")))
+        return list(events(self._tell(f"{SHOWN} trace; echo > trace")))
 
 
 def events(trace: str) -> Iterator[Event]:
-    """The events in the text of a trace."""
+    """The events in a trace as it is shown."""
     for line in trace.splitlines():
         found = EVENT.search(line)
         if found is not None:
