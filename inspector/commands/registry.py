@@ -57,6 +57,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "dirty-log": "slots",
         "free": "lifecycle",
         "replay": "replay",
+        "explain": "explain",
         "record": "record",
         "info": "info",
         "continue": "control",
@@ -69,7 +70,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
 )
 """Every command, in the order that 'help' lists them, and the module of this room that holds it."""
 
-WITHOUT_GUEST = frozenset({"decode", "diff", "doctor", "dsisr", "help", "rmmu"})
+WITHOUT_GUEST = frozenset({"decode", "diff", "doctor", "dsisr", "explain", "help", "rmmu"})
 """Commands that need no target before them: they have none, or name their own."""
 
 HELP = ("--help", "-h")
