@@ -43,7 +43,7 @@ class WhatIf:
     """The overlay over ``guest``, and the hypervisor that works on it. ``pool_range`` is where new tables are laid,
     ``made`` the partitions that no partition table holds, and ``vmms``, by LPID, the radix PID of the host's process
     that is the guest's VMM, where that was said. ``touched`` are the LPIDs whose trees may have been changed, and
-    ``epoch`` is that in which the overlay was empty last."""
+    ``epoch`` is that in which the overlay was empty last, ``told`` that of which it was said that it is another."""
 
     guest: Guest
     base: PhysicalMemory
@@ -54,6 +54,7 @@ class WhatIf:
     vmms: dict[int, int] = field(default_factory=dict)
     touched: set[int] = field(default_factory=set)
     epoch: int = 0
+    told: int | None = None
     _inferred: dict[tuple[int, int], Vmm | None] = field(default_factory=dict, repr=False)
 
     @classmethod

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from inspector import operands
+from inspector.commands import lifecycle
 from inspector.commands.listing import AddressSpace, RangeBlock, put_together, range_blocks
 from inspector.commands.notes import Note, limited
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
@@ -74,7 +75,7 @@ class Logged(Answered):
     file_size: int = 0
 
 
-Answer = AddressSpace | RangeBlock | Counted | Logged | Beside
+Answer = AddressSpace | RangeBlock | Counted | Logged | lifecycle.Told | Beside
 
 
 def _asker(question: Question) -> Callable[[Session, Namespace], Iterator[Answer]]:
@@ -83,6 +84,9 @@ def _asker(question: Question) -> Callable[[Session, Namespace], Iterator[Answer
     def ask(session: Session, arguments: Namespace) -> Iterator[Answer]:
         from inspector.mappings.clip import selected
 
+        if question is AGE and (arguments.gpa or arguments.version is not None or arguments.dd1):
+            yield from _as_kvm(session, arguments)
+            return
         limit = count(session, arguments.limit, "--limit")
         if limit is not None and (arguments.counts or arguments.by):
             raise UsageError("--limit is for ranges, and --counts and --by tell none; leave one of them out")
@@ -105,6 +109,23 @@ def _asker(question: Question) -> Callable[[Session, Namespace], Iterator[Answer
         yield from beside(spaces, found.findings)
 
     return ask
+
+
+def _as_kvm(session: Session, arguments: Namespace) -> Iterator[Answer]:
+    """``age GPA``: KVM's own question, on an overlay."""
+    if not arguments.gpa:
+        raise UsageError("--as and --dd1 are of KVM's own question; name guest real addresses, as in: age 0 --lpid 1")
+    mine = ("gpa", "lpid", "version", "dd1")
+    for name, value in vars(arguments).items():
+        if value not in (None, False) and name not in mine:
+            raise UsageError(
+                f"age GPA asks KVM's question of these pages and takes --lpid, --as and --dd1, not {_option(name)}"
+            )
+    yield from lifecycle.age(session, arguments)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}" if name != "lacking" else f"--{AGE.lacks}"
 
 
 # -- ranges and counts -------------------------------------------------------------------------------------------------
@@ -205,6 +226,11 @@ def _write(session: Session, path: str, log: PageLog, force: bool) -> int:
 
 def _arguments(question: Question) -> Callable[[Parser], None]:
     def arguments(parser: Parser) -> None:
+        if question is AGE:
+            parser.add_argument(
+                "gpa", nargs="*", metavar="GPA", help="clear R of these of a guest's pages, as KVM does"
+            )
+            lifecycle.version_arguments(parser)
         scope_arguments(parser)
         parser.add_argument(
             f"--{question.lacks}", dest="lacking", action="store_true", help=f"the {question.lacks} pages instead"
@@ -263,7 +289,10 @@ COMMANDS = (
             Example("age --counts", "how many pages are referenced, by page size"),
             Example("age --idle --limit 10", "those that were not touched since their R was last cleared"),
             Example("age --slot 0:64M", "how many pages of the first 64M are referenced"),
+            Example("age 0x10000 --lpid 1", "whether this page was, as KVM asks: R is cleared, on an overlay"),
         ),
-        "A page is referenced where the reference bit (R) of its entry is set, idle where it is clear.",
+        "A page is referenced where the reference bit (R) of its entry is set, idle where it is clear. With guest real "
+        "addresses it is KVM's kvm_age_radix instead, on an overlay: 1 where the page was referenced, and R is clear "
+        "then ('help overlay').",
     ),
 )

@@ -5,15 +5,18 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from inspector.commands.registry import Answered, Command, Example, Session, no_arguments
 from inspector.memory.physical import Traffic
 
+if TYPE_CHECKING:
+    from inspector.commands.overlay import Overlay
+
 
 @dataclass(frozen=True, slots=True)
 class Info(Answered):
-    """What this target is. Sizes are in bytes."""
+    """What this target is. Sizes are in bytes. ``overlay`` is the one that it is looked at through, if there is one."""
 
     topic: ClassVar[str] = "info"
     target: str
@@ -27,25 +30,32 @@ class Info(Answered):
     symbols: str | None
     epoch: int
     traffic: Traffic
+    overlay: Overlay | None = None
 
 
 def _info(session: Session, _arguments: Namespace) -> Iterator[Info]:
     guest = session.at
     target = guest.target
     roots = guest.roots
-    guest.memory.expect(guest.memory.ram.total)  # so that it can be told what reads go through
+    overlay = None
+    if guest.whatif is not None:
+        from inspector.commands.overlay import state
+
+        overlay = state(guest).on
+    guest.memory.expect(target.ram.total)  # so that it can be told what reads go through
     yield Info(
         target=target.name,
         state=target.state.value,
         source=target.source.description,
         machine=target.machine,
-        ram=guest.memory.ram.total,
+        ram=target.ram.total,
         cpus=tuple(target.cpus),
         cpu=guest.cpu,
         roots=f"{roots.explanation} ({roots.how}; {roots.sure})" if roots.state == "radix" else roots.explanation,
         symbols=guest.symbols.path if guest.symbols else None,
         epoch=target.clock.epoch,
         traffic=guest.memory.traffic,
+        overlay=overlay,
     )
 
 

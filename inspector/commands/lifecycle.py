@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 GOOD = frozenset({"RESUME_GUEST", "MMIO"})
 """Results by name that are no failure, and no fault that the guest sees."""
 LAID = "on an overlay: nothing is written to the guest"
+RAN = "the guest has run since the overlay was empty: what was not changed on it follows the guest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +72,16 @@ def version_arguments(parser: Parser) -> None:
 
 
 def laid_over(session: Session) -> Generator[Aside, None, WhatIf]:
-    """The overlay, which is turned on where it is off; that is said once."""
+    """The overlay, which is turned on where it is off; that is said once, as is that the guest has run since."""
     guest = session.at
-    if guest.whatif is None:
-        guest.lay_over()
+    whatif = guest.whatif
+    if whatif is None:
+        whatif = guest.lay_over()
         yield Aside(Note(LAID))
-    assert guest.whatif is not None
-    return guest.whatif
+    elif whatif.ran and whatif.told != guest.target.clock.epoch:
+        whatif.told = guest.target.clock.epoch
+        yield Aside(Note(RAN))
+    return whatif
 
 
 def guest_of(session: Session, arguments: Namespace) -> Generator[Aside, None, tuple[WhatIf, Vm]]:

@@ -11,6 +11,7 @@ from inspector import operands
 from inspector.commands.ageing import HOST_PAGES
 from inspector.commands.changes import Answer as Change
 from inspector.commands.changes import Which, told
+from inspector.commands.lifecycle import RAN
 from inspector.commands.notes import Note
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
 from inspector.commands.scope import Beside, beside, count
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from inspector.moments import Moment
     from inspector.whatif import WhatIf
 
-RAN = "the guest has run since the overlay was empty: what was not changed on it follows the guest"
 ENDS = "it ends with this command; -c gives several in one session"
 
 

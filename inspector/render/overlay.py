@@ -73,12 +73,12 @@ def objects(result: Overlaid | Word | Words) -> Iterator[dict[str, Any]]:
     elif isinstance(result, Words):
         yield {"words": result.words, "in_pool": result.in_pool, "unknown": result.unknown}
     else:
-        yield {"overlay": result.on is not None, "done": result.done or None, **_object(result.on)}
+        state = {} if result.on is None else obj(result.on)
+        yield {"overlay": result.on is not None, "done": result.done or None, **state}
 
 
-def _object(on: Overlay | None) -> dict[str, Any]:
-    if on is None:
-        return {}
+def obj(on: Overlay) -> dict[str, Any]:
+    """How one stands, for JSON."""
     return {
         "pool": hexadecimal(on.pool.start),
         "pool_size": on.pool.size,

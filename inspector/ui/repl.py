@@ -23,6 +23,8 @@ from inspector.ui.vocabulary import vocabulary
 
 PROMPT = "inspector> "
 RUNNING_PROMPT = "inspector (running)> "
+OVERLAY_PROMPT = "inspector (overlay)> "
+RUNNING_OVERLAY_PROMPT = "inspector (overlay, running)> "
 STOPPING = frozenset({"interrupt", "continue", "c", "reattach"})
 """Commands that say themselves that the guest stopped in them."""
 
@@ -110,7 +112,10 @@ class Repl:
         )
 
     def _message(self) -> str:
-        return RUNNING_PROMPT if self.status.state is RunState.RUNNING else PROMPT
+        running, guest = self.status.state is RunState.RUNNING, self.session.guest
+        if guest is not None and guest.whatif is not None:
+            return RUNNING_OVERLAY_PROMPT if running else OVERLAY_PROMPT
+        return RUNNING_PROMPT if running else PROMPT
 
     def _toolbar(self) -> str:
         """Drawn at every key: nothing here may wait."""

@@ -5,7 +5,7 @@ What it shows is gathered once before each prompt, so that drawing it never wait
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inspector.errors import InspectorError, TargetLost
 from inspector.guest import Guest
@@ -35,6 +35,8 @@ class Status:
     """NIP by name, with a kernel image."""
     because: str | None = None
     """Why the target is lost, in a sentence."""
+    whatif: str = ""
+    """Where what is shown is as it would be, by an overlay or in a snapshot of one: a word for it."""
 
 
 NO_TARGET = Status("no target", 0, RunState.LOST)
@@ -45,6 +47,17 @@ def gather(guest: Guest | None) -> Status:
     none. Never raises InspectorError."""
     if guest is None:
         return NO_TARGET
+    status = _gathered(guest)
+    return replace(status, whatif=_whatif(guest, status.state))
+
+
+def _whatif(guest: Guest, state: RunState) -> str:
+    if guest.whatif is not None:
+        return "overlay"
+    return "what-if" if state is RunState.RECORDED and "whatif" in guest.target.machine else ""
+
+
+def _gathered(guest: Guest) -> Status:
     target = guest.target
     state = RunState.RUNNING if target.clock.running else RunState.STOPPED
     try:
@@ -104,7 +117,7 @@ def _first(status: Status, named: bool = False) -> list[str]:
     if status.state is RunState.LOST:
         return [f"vCPU {status.cpu}", "lost: 'reattach' opens it again"]
     where = f" at {safe(status.symbol)}" if named and status.symbol else ""
-    return [f"vCPU {status.cpu}", status.state.value + where]
+    return [f"vCPU {status.cpu}", status.state.value + where, *([status.whatif] if status.whatif else [])]
 
 
 def _second(status: Status) -> list[str]:
