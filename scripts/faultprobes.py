@@ -98,7 +98,9 @@ def place_of_asdr(module: Path) -> int:
     elf = ELFFile(BytesIO(module.read_bytes()))
     symbols = elf.get_section_by_name(".symtab")
     assert isinstance(symbols, SymbolTableSection)
-    (handler,) = symbols.get_symbol_by_name(FAULT) or ()
+    found = symbols.get_symbol_by_name(FAULT)
+    assert found, f"{module} has no {FAULT}"
+    handler = found[0]
     code = elf.get_section(handler["st_shndx"]).data()
     start = handler["st_value"]
     for at in range(start, start + 4 * 64, 4):

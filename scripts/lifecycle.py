@@ -70,7 +70,7 @@ def load(gpa: int) -> str:
 
 Step = tuple[str, ...]
 """Lines to the monitor that are told together. What the host has behind a page is looked up after them."""
-SET_UP: tuple[Step, ...] = (*((slot.line,) for slot in SLOTS), *((line,) for line in BY_THP))
+SET_UP: Step = (*(slot.line for slot in SLOTS), *BY_THP)
 STEPS: tuple[Step, ...] = (
     (
         store(SMALL + 0x10_0000),  # 64K, written first
@@ -184,25 +184,27 @@ class Life:
         """KVM's own of the tree."""
         return listed(self.machine, self.guest)[1]
 
-    def run(self, steps: Sequence[Step] = (*SET_UP, *STEPS)) -> Iterator[Told]:
+    def run(self, steps: Sequence[Step] = (SET_UP, *STEPS)) -> Iterator[Told]:
         """What comes of these steps."""
         for step in steps:
             yield from self.step(*step)
 
     def step(self, *lines: str) -> Iterator[Told]:
-        """What comes of one; a line that asks something of KVM itself is a step of its own."""
+        """What comes of one; a line that asks something of KVM itself is a step of its own, but for new slots."""
         try:
             said = self.guest.monitor.ask(*lines)
         except ProtocolError:
             said = [""]  # KVM_RUN's EFAULT is told by the probes
         happened = self.trace.taken()
         self.seen.target.clock.tick()
-        word, *rest = lines[0].split()
-        if word not in ASKING:
+        if lines[0].split()[0] not in ASKING:
             yield from self._faults(happened)
             return
-        line, kernel = self._asked(word, rest, said[0])
-        yield Told({**line, "lpid": self.lpid}, {"result": 0, **kernel, **flushed(happened)})
+        for text, answer in zip(lines, said, strict=True):
+            word, *rest = text.split()
+            assert len(lines) == 1 or word == "slot"
+            line, kernel = self._asked(word, rest, answer)
+            yield Told({**line, "lpid": self.lpid}, {"result": 0, **kernel, **flushed(happened)})
 
     def _asked(self, word: str, rest: list[str], said: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """What the monitor asked of KVM, and the log where it asked for that."""
@@ -216,10 +218,11 @@ class Life:
         slot = self.slots[base]
         if word == "log":
             slot.flags = LOG_DIRTY_PAGES if rest[1] == "1" else 0
-        size = 0 if word == "unslot" else slot.size
-        if not size:
+        line = {"op": "slot", "base": hex(base), "size": hex(slot.size), "flags": slot.flags, "hva": hex(slot.hva or 0)}
+        if word == "unslot":
             del self.slots[base]
-        return {"op": "slot", "base": hex(base), "size": hex(size), "flags": slot.flags}, {}
+            line = {"op": "slot", "base": hex(base), "size": "0x0"}
+        return line, {}
 
     # -- what the probes saw ---------------------------------------------------------------------------------------
 

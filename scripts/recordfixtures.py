@@ -2,7 +2,8 @@
 
 Of each kind: a snapshot (page tables and registers, no code), what QEMU itself said of where some thousand addresses
 go at that very moment, and a note of how it was made. The demo guest of the package is the POWER9 pseries one. The
-host with KVM guests is the scene of :mod:`scripts.scene`, of which more is told (:mod:`scripts.recordscene`).
+host with KVM guests is the scene of :mod:`scripts.scene`, of which more is told (:mod:`scripts.recordscene`); what one
+guest's second-level tree went through is recorded by itself (:mod:`scripts.recordlife`).
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from inspector.recording import LASTING, recording_of
 from inspector.snapshot.write import Summary, write_snapshot
 from scripts.guests import Machine
 from scripts.oracle import addresses, gva2gpa
+from scripts.recordlife import KIND as LIFE
+from scripts.recordlife import record_life
 from scripts.recordscene import record_scene
 from scripts.scene import KIND as SCENE
 
-KINDS = ("pseries-p9", "pseries-p10", "powernv9", "pseries-firmware", SCENE)
+KINDS = ("pseries-p9", "pseries-p10", "powernv9", "pseries-firmware", SCENE, LIFE)
 DEMO_KIND = "pseries-p9"
 ADDRESSES = 1500
 
@@ -35,6 +38,9 @@ def main(words: Sequence[str]) -> int:
         print(f"recording {kind}", file=sys.stderr)
         if kind == SCENE:
             record_scene(root / "fixtures", scene_note)
+            continue
+        if kind == LIFE:
+            record_life(root / "fixtures", life_note)
             continue
         with Machine(kind) as machine:
             machine.wait_ready()
@@ -77,6 +83,20 @@ def scene_note(machine: Machine, guest: Guest, summary: Summary) -> str:
         "pagemap of the guests' memory, and QEMU's own answers (scripts/recordscene.py says how).",
     ]
     return note(machine, guest, SCENE, lines)
+
+
+def life_note(machine: Machine, guest: Guest, count: int) -> str:
+    """How a life cycle's were made."""
+    release = machine.shell("uname -rv").strip()
+    lines = [
+        f"kernel: {release}",
+        f"{count} operations on the second-level tree of one guest, from its first fault on",
+        "",
+        f"{LIFE}.jsonl holds them, a line each, as 'replay' takes them.",
+        f"{LIFE}.oracle.gz holds what the kernel did for each, by kprobes, and KVM's own listing of the tree",
+        "in debugfs at the end (scripts/recordlife.py and scripts/lifecycle.py say how).",
+    ]
+    return note(machine, guest, LIFE, lines)
 
 
 def note(machine: Machine, guest: Guest, kind: str, more: Sequence[str]) -> str:

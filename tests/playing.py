@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from inspector.guest import Guest
 from inspector.kvm import operations
 from inspector.kvm.fault import Fault
-from inspector.kvm.host import HostPage
+from inspector.kvm.lines import parse
 from inspector.kvm.operations import Answer
 from inspector.radix.bits import DSISR_PRTABLE_FAULT
 from inspector.whatif import WhatIf
@@ -23,30 +24,19 @@ LEVELS = {"leaf-small": 0, "leaf-2m": 1, "leaf-1g": 2}
 
 def play(whatif: WhatIf, line: dict[str, Any]) -> Answer:
     """Run one line."""
-    machine, vm = whatif.machine, whatif.vm(line["lpid"])
-    at = {key: int(line[key], 16) for key in ("ea", "gpa", "dsisr", "base", "size") if key in line}
-    match line["op"]:
-        case "fault":
-            outrun = line.get("invalidated", False)
-            return operations.fault(machine, vm, Fault(at["ea"], at["gpa"], at["dsisr"], host(line["host"]), outrun))
-        case "unmap":
-            return operations.unmap(machine, vm, at["gpa"])
-        case "slot":
-            return operations.set_slot(machine, vm, at["base"], at["size"], line["flags"])
-        case "dirty-log":
-            slot = vm.slots.based(at["base"])
-            assert slot is not None
-            return operations.read_log(machine, vm, slot)
-        case other:
-            raise AssertionError(f"there is no operation {other!r}")
-
-
-def host(said: dict[str, Any] | None) -> HostPage | None:
-    """The host's page of a line."""
-    if said is None:
-        return None
-    numbers: dict[str, Any] = {key: int(value, 16) if isinstance(value, str) else value for key, value in said.items()}
-    return HostPage(**numbers)
+    op, lpid, asked = parse(json.dumps(line))
+    machine, vm = whatif.machine, whatif.vm(lpid)
+    if isinstance(asked, Fault):
+        return operations.fault(machine, vm, asked)
+    if isinstance(asked, int):
+        assert op == "unmap"
+        return operations.unmap(machine, vm, asked)
+    assert asked is not None
+    if op == "slot":
+        return operations.set_slot(machine, vm, asked.base, asked.size, asked.flags, asked.hva)
+    slot = vm.slots.based(asked.base)
+    assert slot is not None
+    return operations.read_log(machine, vm, slot)
 
 
 def empty(guest: Guest, lpid: int) -> WhatIf:

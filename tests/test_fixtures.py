@@ -23,6 +23,8 @@ KINDS = ("pseries-p9", "pseries-p10", "powernv9", "pseries-firmware")
 LINUX = KINDS[:3]
 KVM_HOST = "powernv9-kvm"
 """Of which more is told: see test_fixtures_kvm.py."""
+LIFE = "powernv9-faults"
+"""What a guest went through, and no snapshot: see test_fixtures_life.py."""
 
 
 @pytest.fixture(params=KINDS)
@@ -33,7 +35,8 @@ def recorded(request: pytest.FixtureRequest) -> Iterator[tuple[str, Guest]]:
 
 def test_every_fixture_has_its_three_files() -> None:
     there = {path.name for path in FIXTURES.iterdir() if path.is_file()}
-    assert there == {f"{kind}.{end}" for kind in (*KINDS, KVM_HOST) for end in ("core.gz", "oracle.gz", "txt")}
+    kinds = {f"{kind}.{end}" for kind in (*KINDS, KVM_HOST) for end in ("core.gz", "oracle.gz", "txt")}
+    assert there == kinds | {f"{LIFE}.{end}" for end in ("jsonl", "oracle.gz", "txt")}
 
 
 def test_what_qemu_said_is_what_the_walker_finds(recorded: tuple[str, Guest]) -> None:

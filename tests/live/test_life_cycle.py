@@ -31,6 +31,8 @@ class Lived:
     found: list[str]
     replayed: list[str]
     wrong: list[str]
+    last: list[str]
+    """What the probes saw of its end."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,9 @@ def lived(kept: Kept) -> Lived:
         kernel, found = life.listing(), tree(image.guest, life.lpid)
         whatif = empty(image.guest, life.lpid)
         wrong = [f"{each.line}: {one}" for each in told for one in differences(played(whatif, each.line), each.kernel)]
-        return Lived(told, kernel, found, tree(image.guest, life.lpid), wrong)
+        replayed = tree(image.guest, life.lpid)
+        life.close()
+        return Lived(told, kernel, found, replayed, wrong, [event.name for event in trace.taken()])
 
 
 @pytest.mark.usefixtures("scene")
@@ -70,6 +74,11 @@ def test_the_host_s_entries_are_those_that_the_handler_found(lived: Lived) -> No
         assert hex(each.walked) == each.kernel["lookup"], each.line
 
 
+@pytest.mark.usefixtures("scene")
+def test_nothing_is_flushed_when_the_guest_is_gone(lived: Lived) -> None:
+    assert not {"unmapped", "tlbie", "pwc"} & set(lived.last)
+
+
 @pytest.fixture
 def logging(scene: Scene) -> Iterator[tuple[Life, Image]]:
     """A guest with a slot of 64K pages and one of 2M, both logged."""
@@ -79,8 +88,7 @@ def logging(scene: Scene) -> Iterator[tuple[Life, Image]]:
         FaultTrace(scene.machine) as trace,
         closing(Life(scene.machine, image.guest, trace)) as life,
     ):
-        for line in slots:
-            list(life.step(line))
+        assert len(list(life.step(*slots))) == len(slots)
         yield life, image
 
 
