@@ -167,3 +167,14 @@ def test_nothing_is_cleaned_where_a_table_cannot_be_read() -> None:
         read_log(made.machine, made.vm, slot)
     assert list(made.overlay.changes()) == before
     assert pages_of(slot.log) == {9}
+
+
+@pytest.mark.parametrize(("version", "stays"), [("SEED", True), ("4.19", True), ("6.1", False)])
+def test_the_pages_of_a_leaf_that_begins_before_the_slot_are_passed_over(version: str, stays: bool) -> None:
+    made = scene(version)
+    made.create(RWX, 0, 1)
+    made.create(RWX, 34 * PAGE)
+    slot = made.slot(5 * PAGE, 64 * PAGE, LOG_DIRTY_PAGES)
+    log = dirty_log(made.machine, made.vm, slot)
+    assert pages_of(log.bitmap) == (set(range(32)) if stays else {0, 29})
+    assert made.tree() == {(0, 21): RWX & ~C, (34 * PAGE, 16): RWX if stays else RWX & ~C}
