@@ -111,7 +111,6 @@ class SecondLevel:
         if self.clear_first and not clear & PTE_VALID and old & PTE_VALID:
             self.words.write_u64(at, old & ~PTE_VALID)
             self.tlbie(gpa, shift)
-            bits |= PTE_VALID
         self.words.write_u64(at, old & ~clear & MASK64 | bits)
         return old
 
