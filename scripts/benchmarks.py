@@ -190,9 +190,17 @@ def spaces() -> Iterator[Figure]:
     yield from figures()
 
 
+def life() -> Iterator[Figure]:
+    """KVM's second-level life cycle; see bench_life.py."""
+    from scripts.bench_life import figures
+
+    yield from figures()
+
+
 GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {
     "start": start,
     "bridge": live,
+    "life": life,
     "sources": sources,
     "spaces": spaces,
     "stages": stages,
