@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 STDIN = "-"
 AT_ONCE = 256
 """Lines of a file that are answered together."""
+HEAVY = 1 << 20
+"""Unless their answers are longer than this: a log may be long."""
+TLBIE = 64
+"""About the length of one tlbie in an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +168,13 @@ def _answers(
             else:
                 some = lines
             answers: list[dict[str, Any]] = []
+            weight = 0
             with _Held() as held:
                 for number, text in some:
                     answer = _answer(replay, number, text, wrong)
                     answers.append(answer)
-                    if held.asked or len(answers) >= at_once or (stop and not good(answer)):
+                    weight += len(answer.get("bitmap", "")) + TLBIE * len(answer.get("tlbie", ()))
+                    if held.asked or len(answers) >= at_once or weight > HEAVY or (stop and not good(answer)):
                         break
                 else:
                     more = more and source.size is None

@@ -24,6 +24,8 @@ MOST_LPIDS = 1 << 12
 """LPIDR has so many values on POWER9, and Linux's partition table so many entries."""
 ASIDE = frozenset({"comment", "nip", "pid"})
 """Fields that are passed over wherever they stand: what a recorder knows besides."""
+GUEST_REAL_BITS = 52
+"""What a second-level tree translates."""
 SHIFTS = (12, 16, LARGE_SHIFT, HUGE_SHIFT)
 """Sizes of a host's mapping."""
 LINUX_FLAGS = {"KVM_MEM_LOG_DIRTY_PAGES": FLAG_NAMES["log"], "KVM_MEM_READONLY": FLAG_NAMES["readonly"]}
@@ -122,7 +124,7 @@ def _host(fields: object, page_shift: int) -> HostPage:
 
 
 def _page(fields: dict[str, Any], _page_shift: int) -> int:
-    return _number(fields, "gpa", 64)
+    return _number(fields, "gpa", GUEST_REAL_BITS)
 
 
 def _stretch(fields: dict[str, Any], _page_shift: int) -> Stretch:

@@ -21,6 +21,8 @@ from inspector.commands.registry import Result, Session, run
 from inspector.commands.replay import Replayed
 from inspector.errors import UsageError
 from inspector.guest import Guest
+from inspector.kvm.lines import Request
+from inspector.kvm.replay import Replay
 from inspector.render.style import Style
 from tests.commands.asking import ask, lines, objects, session
 from tests.fakes import GUEST_PAGES, PARTITION_TABLE_AT, guest, kvm_host_target, linux_target
@@ -236,6 +238,48 @@ def test_a_file(tmp_path: Path) -> None:
     path.write_text(written(SLOT, *(fault(n << 16) for n in range(600))))
     results = ask(f"replay {path}")
     assert [len(each.answers) for each in results if isinstance(each, Replayed)] == [256, 256, 89]
+
+
+def test_long_answers_are_not_kept_together(tmp_path: Path) -> None:
+    path = tmp_path / "bug"
+    log = {"op": "dirty-log", "lpid": 7, "base": 0, "size": 1 << 40}
+    path.write_text(written(*([log] * 3)))
+    results = [each for each in ask(f"replay {path}") if isinstance(each, Replayed)]
+    assert [len(each.answers) for each in results] == [1, 1, 1]
+    assert len(results[0].answers[0]["bitmap"]) == 1 << 22
+
+
+def test_ctrl_c_is_heard_between_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "bug"
+    path.write_text(written(SLOT, *(fault(n << 16) for n in range(9))))
+    own, met = Replay.run, []
+
+    def struck(self: Replay, request: Request) -> dict[str, Any]:
+        met.append(request)
+        if len(met) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return own(self, request)
+
+    monkeypatch.setattr(Replay, "run", struck)
+    before = signal.getsignal(signal.SIGINT)
+    found: list[Result] = []
+    with pytest.raises(KeyboardInterrupt):
+        found.extend(run(session(), ["replay", str(path)]))
+    assert [len(each.answers) for each in found if isinstance(each, Replayed)] == [3]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_progress_is_told_of_a_file_and_ends(tmp_path: Path) -> None:
+    path = tmp_path / "bug"
+    path.write_text(written(SLOT, *(fault(n << 16) for n in range(600))))
+    heard: list[tuple[str, int, int]] = []
+    at = guest(linux_target(), progress=lambda *told: heard.append(told))
+    ask(f"replay {path}", at)
+    mine = [(done, total) for what, done, total in heard if what == "replaying"]
+    size = path.stat().st_size
+    assert mine == sorted(mine)
+    assert len(mine) > 3
+    assert mine[-1] == (size, size)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\n", b"x" * 10_000_000 + b"\n", b"[" * 10_000_000])
