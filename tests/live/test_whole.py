@@ -48,6 +48,14 @@ LOOKING = (
     "decode $msr",
     "info",
     "gdb info threads",
+    "overlay on",
+    "slot 0x40000000:1G --lpid 9",
+    "fault 0x40000000 --gpa 0x40000000 --lpid 9 --dsisr nopte --host base=0x100000,size=64K,writable",
+    "unmap 0x40000000 --lpid 9",
+    "test-age 0x40000000 --lpid 9",
+    "dirty-log clear 0x40000000:16M --lpid 9",
+    "free --lpid 9",
+    "explain --list",
 )
 
 
