@@ -40,8 +40,9 @@ def play(whatif: WhatIf, line: dict[str, Any]) -> Answer:
 
 
 def empty(guest: Guest, lpid: int) -> WhatIf:
-    """An overlay in which the guest ``lpid`` has an empty tree."""
+    """An overlay in which the guest ``lpid`` has an empty tree, and KVM is that of Linux 6.1."""
     whatif = guest.lay_over()
+    whatif.machine.behave_as("6.1")
     whatif.vm(lpid, make=True)
     whatif.empty(lpid)
     return whatif

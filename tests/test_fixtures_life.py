@@ -52,7 +52,7 @@ def test_another_kernel_s_ways_end_in_another_tree() -> None:
 
 def test_replay_answers_what_the_kernel_did(tmp_path: Path) -> None:
     with inspector.open_target(ON[1]) as guest:
-        answers = [each for each in objects(ask(f"replay {LINES} --empty", guest)) if "op" in each]
+        answers = [each for each in objects(ask(f"replay {LINES} --empty --as 6.1", guest)) if "op" in each]
         assert len(answers) == len(TOLD)
         for line, answer, kernel in zip(TOLD, answers, ORACLE["kernel"], strict=True):
             assert answer["op"] == line["op"]

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
 from inspector.kvm.dsisr import Handling, handling, named
-from inspector.kvm.history import NEWEST, VERSIONS
+from inspector.kvm.history import DEFAULT, VERSIONS
 from inspector.radix.fields import Decoded
 from inspector.radix.registers import HDSISR
 
@@ -50,7 +50,7 @@ def _dsisr_arguments(parser: Parser) -> None:
         "value", nargs="+", metavar="VALUE", help="a number, $hdsisr, or bits by name joined by |; - for standard input"
     )
     parser.add_argument(
-        "--as", dest="version", choices=VERSIONS, default=NEWEST, help=f"as this kernel does; {NEWEST} if left out"
+        "--as", dest="version", choices=VERSIONS, default=DEFAULT, help=f"as this kernel does; {DEFAULT} if left out"
     )
 
 

@@ -16,7 +16,7 @@ from inspector.commands.registry import Command, Example, Parser, Result, Sessio
 from inspector.commands.whose import number
 from inspector.errors import UsageError
 from inspector.kvm import operations
-from inspector.kvm.history import NEWEST, VERSIONS
+from inspector.kvm.history import DEFAULT, VERSIONS
 from inspector.kvm.operations import Answer
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Operated:
 
     topic: ClassVar[str] = "lifecycle"
     answer: Answer
-    version: str = NEWEST
+    version: str = DEFAULT
     dd1: bool = False
     page_shift: int = 16
     gpa: int | None = None
@@ -66,7 +66,7 @@ def life_arguments(parser: Parser) -> None:
 def version_arguments(parser: Parser) -> None:
     """``--as VERSION`` and ``--dd1``: as ``version`` and ``dd1``."""
     parser.add_argument(
-        "--as", dest="version", choices=VERSIONS, default=None, help=f"as this kernel does; {NEWEST} if left out"
+        "--as", dest="version", choices=VERSIONS, default=None, help=f"as this kernel does; {DEFAULT} if left out"
     )
     parser.add_argument("--dd1", action="store_true", help="on a POWER9 DD1, as kernels before 4.19 know it")
 
@@ -89,7 +89,7 @@ def guest_of(session: Session, arguments: Namespace) -> Generator[Aside, None, t
     as they ask. Raises UsageError where no guest is named."""
     lpid = whose(session, arguments)
     whatif = yield from laid_over(session)
-    whatif.machine.behave_as(arguments.version or NEWEST, arguments.dd1)
+    whatif.machine.behave_as(arguments.version or DEFAULT, arguments.dd1)
     try:
         vm = whatif.vm(lpid)
     except UsageError as error:

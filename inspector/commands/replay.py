@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
-from inspector.commands.ageing import HOST_PAGES
 from inspector.commands.lifecycle import GOOD, LAID, version_arguments
 from inspector.commands.notes import Aside, Note
 from inspector.commands.registry import Command, Example, Parser, Result, Session, parse
 from inspector.errors import InspectorError, UsageError
 from inspector.kvm import lines as asked_lines
-from inspector.kvm.history import NEWEST
+from inspector.kvm.history import DEFAULT
 from inspector.kvm.lines import LONGEST
 from inspector.kvm.replay import Replay
 from inspector.kvm.shape import HostPages
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from inspector.whatif import WhatIf
 
 STDIN = "-"
+HOST_PAGES = {"4k": 12, "64k": 16}
 AT_ONCE = 256
 """Lines of a file that are answered together."""
 HEAVY = 1 << 20
@@ -227,7 +227,7 @@ def _overlay(session: Session, arguments: Namespace) -> tuple[WhatIf, bool]:
             f"the overlay that is on is of a host with pages of {whatif.machine.pages.size >> 10}K; leave --host-page "
             "out, or turn it off first with 'overlay off'"
         )
-    whatif.machine.behave_as(arguments.version or NEWEST, arguments.dd1)
+    whatif.machine.behave_as(arguments.version or DEFAULT, arguments.dd1)
     return whatif, turned_on
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from inspector.kvm.history import NEWEST, old
+from inspector.kvm.history import DEFAULT, old
 from inspector.radix.bits import (
     DSISR_BADACCESS,
     DSISR_BADCONFIG,
@@ -77,7 +77,7 @@ def named(word: str) -> int | None:
     return BITS.get(word.strip().lower().removeprefix("dsisr_"))
 
 
-def handling(dsisr: int, version: str = NEWEST) -> Handling:
+def handling(dsisr: int, version: str = DEFAULT) -> Handling:
     """What the handler of this kernel makes of the value."""
     if dsisr == CANARY:
         return Handling(

@@ -16,6 +16,8 @@ from inspector.errors import UsageError
 VERSIONS = ("SEED", "4.16", "4.18", "4.19", "6.1")
 """Those that can be chosen, oldest first."""
 SEED, NEWEST = VERSIONS[0], VERSIONS[-1]
+DEFAULT = SEED
+"""The one that is meant where nobody says: a replay must not depend on what it is run over."""
 
 
 @dataclass(frozen=True, slots=True)

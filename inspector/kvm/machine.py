@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from inspector.errors import UsageError
-from inspector.kvm.history import NEWEST, old
+from inspector.kvm.history import DEFAULT, old
 from inspector.kvm.pool import Pool, Words
 from inspector.kvm.second_level import SecondLevel
 from inspector.kvm.shape import AP_1G, AP_2M, ROOT_BYTES, HostPages
@@ -31,7 +31,7 @@ class Machine:
     words: Words
     pool: Pool
     pages: HostPages = field(default_factory=HostPages)
-    version: str = NEWEST
+    version: str = DEFAULT
     dd1: bool = False
     vms: dict[int, Vm] = field(default_factory=dict)
     old: frozenset[str] = frozenset()

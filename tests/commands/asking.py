@@ -43,3 +43,8 @@ def shown(words: str, target: FakeTarget | Guest | None = None, stdin: str = "")
 def told(words: str, target: FakeTarget | Guest | None = None, stdin: str = "") -> list[dict[str, Any]]:
     """What a program gets of one command."""
     return objects(ask(words, target, stdin))
+
+
+def newest(words: str) -> str:
+    """The same, as Linux 6.1 does it where the words say nothing of versions."""
+    return words if "--as" in words else f"{words} --as 6.1"

@@ -13,7 +13,7 @@ from inspector import open_target
 from inspector.errors import UsageError
 from inspector.guest import Guest
 from inspector.radix.bits import DSISR_ISSTORE, DSISR_PROTFAULT, PTE_C, PTE_WRITE
-from tests.commands.asking import ask, objects, session, shown
+from tests.commands.asking import ask, newest, objects, session, shown
 from tests.fakes import (
     GUEST_DATA_EA,
     GUEST_LOST_EA,
@@ -37,7 +37,7 @@ BASE = "--host base=0x4000000"
 
 def told(words: str, at: Guest | None = None) -> dict[str, Any]:
     """The one answer among asides."""
-    answers = [each for each in objects(ask(words, at or guest(kvm_host_target()))) if "note" not in each]
+    answers = [each for each in objects(ask(newest(words), at or guest(kvm_host_target()))) if "note" not in each]
     assert len(answers) == 1
     return answers[0]
 
@@ -202,7 +202,7 @@ def test_each_leaf_that_kvm_made_is_made_again(host: Guest, of: dict[str, Any]) 
     slots = " ".join(f"--slot {base}:{size}{FLAGS.get(base, '')}" for base, size, _ in of["slots"])
     listed = [line.split() for line in of["radix"]]
     for gra, *_ in listed:
-        list(ask(f"unmap 0x{gra.rstrip(':')} --lpid {of['lpid']}", host))
+        list(ask(newest(f"unmap 0x{gra.rstrip(':')} --lpid {of['lpid']}"), host))
     assert not len(host.partition(of["lpid"]).spaces.columns)
     for gra, leaf, shift in listed:
         access = "nopte|store" if int(leaf, 16) & PTE_WRITE and int(leaf, 16) & PTE_C else "nopte"
@@ -220,7 +220,7 @@ def test_a_page_that_the_monitor_has_and_the_guest_has_not_is_mapped_from_it(hos
     """Unmap what is there, and the fault puts it back, of the same size and with the same real address."""
     of = ORACLE["guests"][1]
     before = host.partition(2).spaces.columns
-    list(ask("unmap 0x80000000 --lpid 2", host))
+    list(ask(newest("unmap 0x80000000 --lpid 2"), host))
     answer = told("fault 0 --dsisr 'nopte|store' --lpid 2 --gpa 0x80000000 --slot 0x80000000:4M", host)
     assert of["lpid"] == 2
     assert answer["installed"]["shift"] == 21

@@ -222,9 +222,9 @@ def test_a_partition_table_that_cannot_be_read_is_an_answer() -> None:
 
 def test_it_acts_on_the_overlay_of_the_session_and_leaves_it_on() -> None:
     at = guest(linux_target())
-    first = ask("replay -", at, written(SLOT, fault(0x1_0000)))
+    first = ask("replay - --as 6.1", at, written(SLOT, fault(0x1_0000)))
     assert any(isinstance(each, Aside) for each in first)
-    again = ask("replay -", at, written(fault(0x1_0000)))
+    again = ask("replay - --as 6.1", at, written(fault(0x1_0000)))
     assert not any(isinstance(each, Aside) for each in again)
     assert "same-leaf" in objects(again)[0]["path"]
     assert at.whatif is not None
