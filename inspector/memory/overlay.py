@@ -52,14 +52,18 @@ class Overlay:
         self.version = 0
         self._pool_map = RamMap(self.pools)
         self._units: dict[int, _Unit] = {}
+        self._ram: tuple[RamMap, RamMap] | None = None
         self._captured: tuple[int, list[tuple[int, int]]] | None = None
         self.memory = PhysicalMemory(self, self.ram, base.clock, keeps=False)
 
     @property
     def ram(self) -> RamMap:
         """The base's RAM and the pools."""
-        outside = [pool for pool in self.pools if not self.base.ram.covers(pool.start, pool.size)]
-        return RamMap([*self.base.ram.ranges, *outside]) if outside else self.base.ram
+        below = self.base.ram
+        if self._ram is None or self._ram[0] is not below:
+            outside = [pool for pool in self.pools if not below.covers(pool.start, pool.size)]
+            self._ram = (below, RamMap([*below.ranges, *outside]) if outside else below)
+        return self._ram[1]
 
     @property
     def description(self) -> str:
@@ -157,11 +161,13 @@ class Overlay:
         try:
             return self.base.read(start, end - start)
         except MemoryReadError:
+            if not touched:
+                raise
             pieces = bytearray()
             at = start
             while at < end:
                 upto = min(end, (at >> UNIT_SHIFT) + 1 << UNIT_SHIFT)
-                unit = self._units.get(at >> UNIT_SHIFT) if touched else None
+                unit = self._units.get(at >> UNIT_SHIFT)
                 known = unit is not None and unit.written == ALL_WRITTEN
                 pieces += bytes(upto - at) if known else self.base.read(at, upto - at)
                 at = upto

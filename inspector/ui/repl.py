@@ -112,8 +112,8 @@ class Repl:
         )
 
     def _message(self) -> str:
-        running, guest = self.status.state is RunState.RUNNING, self.session.guest
-        if guest is not None and guest.whatif is not None:
+        running = self.status.state is RunState.RUNNING
+        if self.status.whatif == toolbar.OVERLAY:
             return RUNNING_OVERLAY_PROMPT if running else OVERLAY_PROMPT
         return RUNNING_PROMPT if running else PROMPT
 

@@ -16,6 +16,7 @@ from inspector.targets.base import RunState
 SHOWN = ("nip", "pid", "lpidr", "msr")
 STANDING = (RunState.STOPPED, RunState.RECORDED)
 GAP = "  "
+OVERLAY, RECORDED_WHAT_IF = "overlay", "what-if"
 SHORTEST_NAME = 8
 """A target's name is not cut shorter than this: other things are left out instead."""
 
@@ -53,8 +54,8 @@ def gather(guest: Guest | None) -> Status:
 
 def _whatif(guest: Guest, state: RunState) -> str:
     if guest.whatif is not None:
-        return "overlay"
-    return "what-if" if state is RunState.RECORDED and "whatif" in guest.target.machine else ""
+        return OVERLAY
+    return RECORDED_WHAT_IF if state is RunState.RECORDED and "whatif" in guest.target.machine else ""
 
 
 def _gathered(guest: Guest) -> Status:
