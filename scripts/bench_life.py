@@ -104,7 +104,9 @@ def _replayed(path: str) -> int:
     """How many lines it answered."""
     style = Style()
     with inspector.open_target("demo") as guest:
-        answers = (line for each in run(Session(guest), ["replay", path, "--as", "6.1"]) for line in show.text(each, style))
+        answers = (
+            line for each in run(Session(guest), ["replay", path, "--as", "6.1"]) for line in show.text(each, style)
+        )
         return sum(line.startswith("{") for line in answers)
 
 
