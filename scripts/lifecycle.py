@@ -1,9 +1,12 @@
 """One KVM guest's second-level tree from its first fault on: what is asked of it, as lines that ``replay`` takes, and
 what the kernel did for each.
 
-    life = Life(machine, image)
-    for told in life.run(STEPS): told.line, told.kernel
-    life.listing, life.close()
+    life = Life(machine, seen, trace)
+    for told in life.run():
+        told.line, told.kernel
+    life.listing()
+
+What it is asked is in scripts/lifesteps.py.
 
 A line is one operation: a fault that KVM took, with what the host had behind the page, a page that the host took away,
 a memory slot set, a dirty log read. What the kernel did, by its own functions' arguments (scripts/faultprobes.py):
@@ -31,109 +34,15 @@ from inspector.radix.bits import PTE_C, PTE_R, PTE_RPN, PTE_WRITE
 from scripts.faultprobes import Event, FaultTrace
 from scripts.guests import Machine
 from scripts.hostword import listed
-from scripts.monitor import REAL, VIRTUAL, Monitor
-from scripts.scene import KERNEL, KvmGuest, Layout, Slot
+from scripts.lifesteps import PAGE, SET_UP, SLOTS, STEPS, Step
+from scripts.monitor import Monitor
+from scripts.scene import KERNEL, KvmGuest, Layout
 
-PAGE = 1 << 16
 TAKING_AWAY = ("unmapped", "tlbie")
 ASKING = ("slot", "log", "unslot", "dirty")
 KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs"
 NAME = "life"
 AP = {1 << 12: AP_4K, 1 << 16: AP_64K, 1 << 21: AP_2M, 1 << 30: AP_1G}
-SMALL, LARGE, LOGGED, READ_ONLY, GOING = 0, 0x4000_0000, 0x7000_0000, 0x6800_0000, 0x5000_0000
-TRANSPARENT, ASKEW, SHARED = 0x2000_0000, 0x5800_0000 + PAGE, 0x6000_0000
-SLOTS = (
-    Slot(SMALL, 0x80_0000),
-    Slot(LARGE, 0x60_0000, huge=True),
-    Slot(LOGGED, 0x40_0000, huge=True),
-    Slot(READ_ONLY, 0x10_0000, options="readonly"),
-    Slot(GOING, 0x10_0000),
-    Slot(SHARED, 0x10_0000, options="shared /tmp/life"),
-)
-BY_THP = tuple(f"slot {gpa:x} {size:x} thp" for gpa, size in ((TRANSPARENT, 0x60_0000), (ASKEW, 0x40_0000)))
-"""Memory that the host may make 2M pages of by itself. The second does not lie alike in both address spaces."""
-DEVICE = 0xF000_0000
-TABLE, TABLE_SIZE = 0x40_0000, 0x40_0000
-NOWHERE_ROOT = 0x4000_0000_0000_00AD | 0xE000_0000
-"""An entry of a process table whose root no slot holds."""
-
-
-def store(gpa: int) -> str:
-    """A store in real mode."""
-    return f"store 0 {gpa:x} {gpa:x} {REAL:x}"
-
-
-def load(gpa: int) -> str:
-    """A load in real mode."""
-    return f"load 0 {gpa:x} 0 {REAL:x}"
-
-
-Step = tuple[str, ...]
-"""Lines to the monitor that are told together. What the host has behind a page is looked up after them."""
-SET_UP: Step = (*(slot.line for slot in SLOTS), *BY_THP)
-STEPS: tuple[Step, ...] = (
-    (
-        store(SMALL + 0x10_0000),  # 64K, written first
-        load(SMALL + 0x11_0000),  # read first: the host's page of zeros
-        *(store(SMALL + 0x12_0000 + 3 * n * PAGE) for n in range(6)),
-        load(LARGE + 0x12_3450),  # 2M, read first: a leaf that lacks write permission
-        store(LARGE + 0x3F_0000),  # 2M, written first
-        load(LARGE + 0x58_0000),
-        store(LOGGED + 0x1_0000),  # 2M, since nothing is logged yet
-        load(LOGGED + 0x21_0000),
-        load(READ_ONLY + 0x2_0000),  # the host's page of zeros, which it must not write
-        load(SHARED + 2 * PAGE),
-        store(SHARED + 3 * PAGE),
-        store(TRANSPARENT + 0x12_3450),  # 2M
-        load(TRANSPARENT + 0x21_0000),
-        store(TRANSPARENT + 0x41_0000),
-        store(ASKEW + 3 * PAGE),  # 2M, which the guest can have by 64K only
-        load(ASKEW + 0x20_0000),
-        load(DEVICE),  # no memory
-        store(DEVICE + 0x10),
-    ),
-    # Read first and written later: the host gives a page of its own, and the leaf of the other goes
-    (store(SMALL + 0x11_0008), store(LARGE + 0x13_4560), store(SHARED + 2 * PAGE), store(TRANSPARENT + 0x21_0000)),
-    (store(READ_ONLY + 0x3_0000),),  # EFAULT
-    (store(READ_ONLY + 0x2_0000),),
-    (f"log {LOGGED:x} 1",),  # which takes the leaves away
-    # Single pages of a 2M page, one of them by a read that gains write permission, and so is dirty
-    (*(store(LOGGED + n * PAGE) for n in (0, 5, 31, 32, 62)), load(LOGGED + 7 * PAGE)),
-    (f"dirty {LOGGED:x}",),
-    (load(LOGGED + 5 * PAGE),),
-    (f"dirty {LOGGED:x}",),
-    (store(LOGGED + 40 * PAGE),),
-    (f"log {LOGGED:x} 0",),
-    (store(LOGGED + 9 * PAGE), load(LOGGED + 40 * PAGE)),  # 2M again, where tables are
-    (f"drop {SMALL + 0x12_0000:x} {4 * PAGE:x}",),  # the host takes away two pages that the guest has, and two more
-    (load(SMALL + 0x12_0000),),
-    (store(SMALL + 0x12_0000),),
-    (f"drop {LARGE:x} 200000",),  # 2M
-    (f"drop {TRANSPARENT + 5 * PAGE:x} {PAGE:x}",),  # within 2M, which the host then has by 64K
-    (store(LARGE + 0x1_0000), load(TRANSPARENT + 4 * PAGE), load(TRANSPARENT + 5 * PAGE)),
-    (store(TRANSPARENT + 5 * PAGE),),
-    (f"drop {TRANSPARENT + 0x40_0000:x} 200000",),
-    (store(GOING), load(GOING + 8 * PAGE)),
-    (f"log {GOING:x} 1",),
-    tuple(store(GOING + n * PAGE) for n in (1, 2, 9, 15)),
-    (f"drop {GOING + 2 * PAGE:x} {PAGE:x}",),  # dirty, and gone before the log is read
-    (f"dirty {GOING:x}",),
-    (store(GOING + 3 * PAGE),),
-    (f"log {GOING:x} 0",),
-    (store(GOING),),
-    (f"unslot {GOING:x}",),
-    (load(GOING),),  # no memory any more
-    (
-        f"table {TABLE:x} {TABLE_SIZE:x}",
-        f"map 5 0 0 10 {0x18D:x}",
-        f"map 5 20000000 {LARGE + 0x20_0000:x} 15 {0x18E:x}",
-        f"map 5 20200000 {LARGE + 0x40_0000:x} 15 {0x10C:x}",
-        f"poke {TABLE + 16 * 7:x} {NOWHERE_ROOT:x}",
-        f"store 5 20000100 1 {VIRTUAL:x}",  # faults of the guest's own tables as well
-        f"load 5 20200000 1 {VIRTUAL:x}",
-        f"load 7 0 1 {VIRTUAL:x}",  # a root that is in no slot: the guest is to see it
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ of tests/live/test_life_cycle.py without a machine."""
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,7 +49,7 @@ def test_another_kernel_s_ways_end_in_another_tree() -> None:
         assert tree(guest, LPID) != ORACLE["radix"]
 
 
-def test_replay_answers_what_the_kernel_did(tmp_path: Path) -> None:
+def test_replay_answers_what_the_kernel_did() -> None:
     with inspector.open_target(ON[1]) as guest:
         answers = [each for each in objects(ask(f"replay {LINES} --empty --as 6.1", guest)) if "op" in each]
         assert len(answers) == len(TOLD)

@@ -3,16 +3,19 @@ its first fault on: every leaf, every ``tlbie`` and every log, by kprobes, debug
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from random import Random
 
 import pytest
 
 from inspector.kvm import operations
 from inspector.kvm.slots import LOG_DIRTY_PAGES, MemorySlot
 from scripts.faultprobes import FaultTrace
-from scripts.lifecycle import GOING, LOGGED, PAGE, Life, Told, load, store
+from scripts.guests import Machine
+from scripts.lifecycle import Life, Told
+from scripts.lifesteps import GOING, LOGGED, PAGE, SET_UP, STEPS, Step, at_random, load, store
 from scripts.scene import Scene
 from tests.live.conftest import Kept
 from tests.live.image import Image
@@ -35,21 +38,25 @@ class Lived:
     """What the probes saw of its end."""
 
 
-@pytest.fixture(scope="module")
-def lived(kept: Kept) -> Lived:
-    machine = kept.ready()
+def live(machine: Machine, steps: Iterable[Step]) -> Lived:
+    """What a fresh guest with its memory set up goes through with these steps."""
     with (
         closing(Image(machine)) as image,
         FaultTrace(machine) as trace,
         closing(Life(machine, image.guest, trace)) as life,
     ):
-        told = list(life.run())
+        told = list(life.run((SET_UP, *steps)))
         kernel, found = life.listing(), tree(image.guest, life.lpid)
         whatif = empty(image.guest, life.lpid)
         wrong = [f"{each.line}: {one}" for each in told for one in differences(played(whatif, each.line), each.kernel)]
         replayed = tree(image.guest, life.lpid)
         life.close()
         return Lived(told, kernel, found, replayed, wrong, [event.name for event in trace.taken()])
+
+
+@pytest.fixture(scope="module")
+def lived(kept: Kept) -> Lived:
+    return live(kept.ready(), STEPS)
 
 
 @pytest.mark.usefixtures("scene")
@@ -79,6 +86,12 @@ def test_nothing_is_flushed_when_the_guest_is_gone(lived: Lived) -> None:
     assert not {"unmapped", "tlbie", "pwc"} & set(lived.last)
 
 
+def test_what_a_guest_does_at_random_comes_out_as_in_the_kernel(scene: Scene) -> None:
+    found = live(scene.machine, at_random(Random(5), 25))
+    assert found.wrong == []
+    assert found.replayed == found.found == found.kernel
+
+
 @pytest.fixture
 def logging(scene: Scene) -> Iterator[tuple[Life, Image]]:
     """A guest with a slot of 64K pages and one of 2M, both logged."""
@@ -106,6 +119,7 @@ def test_a_log_read_on_the_tree_just_before_is_kvm_s_and_so_is_the_tree_after(lo
         for number, (written, only_read) in enumerate(rounds):
             list(life.step(*map(store, written), *map(load, [*only_read, 0])))
             whatif = image.guest.lay_over()
+            whatif.machine.behave_as("6.1")
             vm = whatif.vm(life.lpid)
             slot = MemorySlot(base, size, LOG_DIRTY_PAGES)
             vm.slots.add(slot)
