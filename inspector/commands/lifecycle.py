@@ -95,7 +95,7 @@ def guest_of(session: Session, arguments: Namespace) -> Generator[Aside, None, t
     except UsageError as error:
         vm = whatif.vm(lpid, make=True)
         why = str(error).partition(";")[0]
-        yield Aside(Note(f"{why}: LPID {lpid} is made on the overlay, with an empty tree"))
+        yield Aside(Note(f"{why}, so LPID {lpid} is made on the overlay, with an empty tree"))
     return whatif, vm
 
 

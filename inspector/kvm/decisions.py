@@ -80,6 +80,7 @@ DECISIONS: Mapping[str, str] = MappingProxyType(
         "one-page-logged": "of {0} dirty pages it puts {1} into the log",
         # the dirty log
         "log-taken": "{0} pages were in the slot's own log, which is emptied",
+        "log-seen": "{0} pages are in the slot's own log",
         "leaves-cleaned": "{0} dirty leaves are made clean",
         "leaves-dirty": "{0} leaves are dirty, and left so",
         "not-logged": "no log is kept of this slot: ENOENT",

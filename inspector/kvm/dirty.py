@@ -38,7 +38,7 @@ def dirty_log(machine: Machine, vm: Vm, slot: MemorySlot, *, clear: bool = True)
     walk = _Walk(machine, vm, slot)
     if slot.log is not None:
         walk.bitmap[:] = slot.log
-        trace.say("log-taken", count(slot.log))
+        trace.say("log-taken" if clear else "log-seen", count(slot.log))
     walk.run()
     if clear:
         slot.take_log()

@@ -13,7 +13,7 @@ from inspector.kvm.trace import Installed, Table, Tlbie
 from inspector.mappings.runs import Run
 from inspector.radix.bits import PTE_RPN
 from inspector.render import runs
-from inspector.render.style import Style, compact_size, counted, hexadecimal, safe
+from inspector.render.style import Style, compact_size, counted, hexadecimal, safe, short_size
 
 MOST = 32
 """So many of a kind are told to a person; JSON holds all."""
@@ -31,7 +31,11 @@ def text(result: Operated | KnownSlot, style: Style) -> Iterator[str]:
         yield from _slot(result, style)
         return
     answer, trace = result.answer, result.answer.trace
-    yield f"{style('head', _asked(result))}: {style('good' if result.ok else 'bad', str(answer.result))}"
+    *before, last = style.wrap(f"{_asked(result)}: {answer.result}")
+    yield from (style("head", line) for line in before)
+    asked, _, came_to = last.rpartition(" ")
+    came_to = style("good" if result.ok else "bad", came_to)
+    yield f"{style('head', asked)} {came_to}" if asked else came_to
     for number, (slug, values) in enumerate(islice(trace.path, MOST), 1):
         first, *rest = style.wrap(_sentence(slug, values), " " * NUMBER)
         yield f"{style('dim', f'{number:>{NUMBER - 2}}.')} {first.strip()}"
@@ -126,12 +130,15 @@ def _names(flags: int) -> list[str]:
 
 
 def _slot(slot: KnownSlot, style: Style) -> Iterator[str]:
-    at = "" if slot.hva is None else f" at HVA {slot.hva:#x}"
-    of = "" if slot.vmm is None else f" of PID {slot.vmm}"
-    flags = f"  {' '.join(_names(slot.flags))}" if slot.flags else ""
-    logged = "" if slot.logged is None else f" ({counted(slot.logged, 'page')} in the log)"
     where = style("address", f"{slot.base:#x}..{slot.base + slot.size:#x}")
-    yield f"LPID {slot.lpid:<6} {where} {compact_size(slot.size)}{at}{of}{flags}{logged}"
+    yield f"LPID {slot.lpid:<6} {where} {short_size(slot.size)} {' '.join(_names(slot.flags))}".rstrip()
+    more = [
+        *([] if slot.hva is None else [f"at HVA {slot.hva:#x}"]),
+        *([] if slot.vmm is None else [f"its VMM is PID {slot.vmm}"]),
+        *([] if slot.logged is None else [f"{counted(slot.logged, 'page')} in the log"]),
+    ]
+    if more:
+        yield from style.wrap(", ".join(more), " " * 12)
 
 
 def objects(result: Operated | KnownSlot) -> Iterator[dict[str, Any]]:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+import inspector
 from inspector.commands.registry import Session
 from inspector.errors import RecordError, UsageError
 from inspector.radix.bits import PTE_C, PTE_R
 from inspector.render.lifecycle import MOST, set_runs
+from inspector.vmm import vmm_of
 from tests.commands.asking import lines, session
 from tests.commands.test_overlay import do, shown, told
 from tests.fakes import (
@@ -26,6 +28,7 @@ from tests.fakes import (
 )
 
 LARGE = 2 * MiB
+FIXTURE = Path(__file__).parents[2] / "fixtures" / "powernv9-kvm.core.gz"
 
 
 def answers(at: Session, words: str) -> list[dict[str, object]]:
@@ -176,6 +179,18 @@ def test_slots_that_are_written_wrong(words: str) -> None:
 def test_where_the_vmm_has_it_is_not_made_up() -> None:
     with pytest.raises(UsageError, match="say it yourself"):
         do(session(kvm_host_target()), "slot 0:1M --lpid 1 --vmm 4")
+
+
+def test_where_the_vmm_has_it_is_inferred_from_what_both_map() -> None:
+    with inspector.open_target(FIXTURE) as host:
+        at = session(host)
+        found = vmm_of(host, LPID)
+        assert found is not None
+        base, hva = found.slots[1].base, found.slots[1].hva
+        do(at, f"slot {base:#x}:2M --lpid 1 --vmm {found.pid}")
+        assert [(each["slot"], each["hva"], each["vmm"]) for each in answers(at, "slot")] == [
+            (hex(base), hex(hva), found.pid)
+        ]
 
 
 # -- the dirty log -----------------------------------------------------------------------------------------------------

@@ -180,3 +180,13 @@ def test_the_rest_of_a_unit_follows_the_base() -> None:
     source.data = bytes(SIZE)
     overlay.base.clock.epoch += 1
     assert overlay.read(0x100, 0x18) == bytes(15) + b"\x01" + bytes(8)
+
+
+def test_what_is_refused_is_asked_for_once_where_nothing_was_written() -> None:
+    """A recording of all RAM goes by what a refusal says: one of a few bytes each would be asked for without end."""
+    overlay, source = over((0x100, 0xF00))
+    source.asked.clear()
+    with pytest.raises(Unreadable) as refused:
+        overlay.read(0x100, 0xE00)
+    assert (refused.value.address, refused.value.length) == (0x100, 0xE00)
+    assert len(source.asked) == 1

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from inspector import reporting
-from inspector.commands import audit
+from inspector.commands import audit, overlay
 from inspector.commands.ageing import Counted, Logged
 from inspector.commands.behind import Listing
 from inspector.commands.changes import Changed, Compared, Of, State, TableChanged, Tally
@@ -17,6 +17,7 @@ from inspector.commands.control import Console, Went
 from inspector.commands.diff import OfSide
 from inspector.commands.doctor import Examined
 from inspector.commands.export import Exported
+from inspector.commands.lifecycle import Operated
 from inspector.commands.listing import AddressSpace, RangeBlock
 from inspector.commands.maps import InRegion, Sorted, Total
 from inspector.commands.mark import Marked
@@ -31,10 +32,14 @@ from inspector.commands.rmap import Aliases, Asked, Reached, Titles, Unlike, Unr
 from inspector.commands.roots import LiveEntry, ProcessTable, RootsFound, Word
 from inspector.commands.scope import Odd, Unfinished
 from inspector.commands.search import Hit, Searched
+from inspector.commands.slots import KnownSlot
 from inspector.commands.sql import Found, Function, TableShape
 from inspector.commands.tables import Listed, OfTree, Place, Shared, Whole
 from inspector.doctor import Finding
 from inspector.exporting.files import Written
+from inspector.kvm import trace
+from inspector.kvm.dirty import DirtyLog
+from inspector.kvm.operations import Answer
 from inspector.mappings.audit import finding
 from inspector.mappings.audit.rules import RULES
 from inspector.mappings.dirtylog import Slot
@@ -44,6 +49,7 @@ from inspector.mappings.table import Field, Rows
 from inspector.mappings.tablecost import Cost, LevelCost, Table, TreeCost
 from inspector.mappings.tablepages import Holds, TablePage
 from inspector.mappings.usage import Count
+from inspector.memory.overlay import ChangedWord
 from inspector.memory.physical import Range
 from inspector.moments import ProcessChange
 from inspector.processes import Process
@@ -79,7 +85,27 @@ WIDEST = Ranges(
 )
 LED_ON = replace(WIDEST, gra=np.array([REAL], np.uint64))
 
+BUSY = trace.Trace(
+    [("carry-dirty", (1 << 40, MOST)), ("looks-large", ())] * 20,
+    [trace.Tlbie(MOST & ~0xFE0 | 5 << 5, 0xFFF), trace.Tlbie(0x800, 0xFFF, 1)] * 20,
+    trace.Installed(REAL, 0xC000_0000_0000_0387 | REAL, 30, REAL),
+    [trace.Table(REAL, level) for level in range(4)],
+    [trace.Table(REAL, 0)] * 40,
+)
+BITS = DirtyLog(bytes([0b0101_0101]) * 16, 1 << 40, 1 << 20)
+
 RESULTS: list[Result] = [
+    Operated(
+        Answer("dirty-log", 0xFFF, "ENOENT", BUSY, BITS), "SEED", True, 16, MOST, (REAL, 1 << 51), "log.bin", 1 << 40
+    ),
+    KnownSlot(0xFFF, REAL, (1 << 52) - 4096, 3, MOST, 0xFFFFF, 1 << 40),
+    overlay.Overlaid(
+        "on",
+        overlay.Overlay(Range(REAL, 1 << 51), 1 << 40, MOST, MOST, 12, "SEED", True, tuple(range(40)), (1,), 9, True),
+    ),
+    overlay.Overlaid("off", None),
+    overlay.Word(ChangedWord(MOST - 7, None, MOST), True),
+    overlay.Words(1 << 40, 1 << 40, 1 << 40),
     RegisterFile(0, (RegisterGroup("all", tuple((f"name{n}", MOST) for n in range(7))),), several=True),
     CpuList((Cpu(1023, True, MOST, MOST, 0xFFFF_FFFF, 4095), Cpu(0, False, None, None, None, None))),
     Shown("effective", MOST - 63, REAL, bytes(range(0x20, 0x60)), 0, None),

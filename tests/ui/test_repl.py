@@ -14,7 +14,7 @@ from inspector.commands.registry import Session
 from inspector.render.style import Style
 from inspector.targets.base import RunState
 from inspector.ui.interrupts import Interrupts
-from inspector.ui.repl import PROMPT, RUNNING_PROMPT, Repl, repl
+from inspector.ui.repl import OVERLAY_PROMPT, PROMPT, RUNNING_OVERLAY_PROMPT, RUNNING_PROMPT, Repl, repl
 from inspector.ui.suggest import Suggestion, Vocabulary, suggest
 from tests.fakes import NIP, FakeControl, FakeTarget
 
@@ -152,3 +152,18 @@ def test_the_prompt_says_that_the_guest_runs(keyboard: PipeInput, session: Sessi
         control(session).calls.clear()
         assert "running" in shown._toolbar()
         assert control(session).calls == []
+
+
+def test_the_prompt_says_that_an_overlay_is_on(keyboard: PipeInput, session: Session) -> None:
+    with Interrupts() as interrupts:
+        shown = Repl(session, Style(), interrupts)
+        session.at.lay_over()
+        shown.refresh()
+        assert shown._message() == OVERLAY_PROMPT
+        assert "overlay" in shown._toolbar()
+        control(session).resume()
+        shown.refresh()
+        assert shown._message() == RUNNING_OVERLAY_PROMPT
+        session.at.lift()
+        shown.refresh()
+        assert shown._message() == RUNNING_PROMPT
