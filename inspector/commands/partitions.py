@@ -11,7 +11,7 @@ from inspector.commands.notes import Note, if_changing
 from inspector.commands.registry import Answered, Command, Example, Session, no_arguments
 from inspector.commands.roots import RootsFound, Unlisted, unlisted
 from inspector.guest import Guest
-from inspector.partitions import OUT_OF_SIGHT, PARTITION_TABLE, entries, partition_table
+from inspector.partitions import OUT_OF_SIGHT, PARTITION_TABLE, entries, made, partition_table
 from inspector.processes import Missed
 from inspector.radix.bits import ENTRY_BYTES, PATE0_HR
 from inspector.trees import Tree
@@ -63,6 +63,10 @@ def _lpids(
         return
     if found.flat:
         yield Note(OUT_OF_SIGHT)
+        if besides := made(guest):
+            yield Note("what follows was made by a what-if, and is in no partition table")
+        for lpid in sorted(besides):
+            yield LivePartition(besides[lpid], ())
         return
     address, size = partition_table(guest)
     yield PartitionTable(address, size // ENTRY_BYTES)

@@ -37,7 +37,9 @@ def text(result: Info, style: Style) -> Iterator[str]:
 
 
 def _overlay(on: Overlay) -> str:
-    kept = f"{compact_size(on.kept)}{' bytes' if on.kept < 1 << 10 else ''} of memory" if on.kept else "nothing"
+    from inspector.render.overlay import memory
+
+    kept = f"{memory(on.kept)} of memory" if on.kept else "nothing"
     return f"on: what is told is as it would be; it keeps {kept}, and 'overlay off' shows the guest itself"
 
 

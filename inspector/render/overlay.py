@@ -32,17 +32,18 @@ def text(result: Overlaid | Word | Words, style: Style) -> Iterator[str]:
         yield from _state(result.on, style)
 
 
+def memory(size: int) -> str:
+    """Bytes, with their unit."""
+    text = short_size(size)
+    return f"{text} bytes" if text.isdigit() else text
+
+
 def _state(on: Overlay, style: Style) -> Iterator[str]:
     pool = on.pool
     used = f"{counted(on.tables, 'table')} of {short_size(on.used)}" if on.tables else "none taken"
     rows = [
         ("pool", f"{pool.start:#x}:{compact_size(pool.size)}, {used}"),
-        (
-            "kept",
-            f"{compact_size(on.kept)}{' bytes' if on.kept < 1024 else ''} of memory"
-            if on.kept
-            else "nothing was changed",
-        ),
+        ("kept", f"{memory(on.kept)} of memory" if on.kept else "nothing was changed"),
         ("host's pages", compact_size(1 << on.page_shift)),
         ("last run as", f"{on.version}{' on a DD1' if on.dd1 else ''}"),
         ("guests", f"{_lpids(on.touched)} touched" if on.touched else "none touched"),

@@ -175,6 +175,7 @@ def test_guests_that_no_table_holds_are_recorded_too(tmp_path: Path) -> None:
     with Guest(open_recorded(path)) as again:
         other = session(again)
         assert shown(other, "maps --partition --lpid 5") == shown(at, "maps --partition --lpid 5")
+        assert [each["lpid"] for each in told(other, "lpids") if "note" not in each] == [5]
         do(other, "free --lpid 5")
         (gone,) = (each for each in told(other, "overlay diff") if "process" in each)
         assert (gone["process"], gone["lpid"]) == ("went", 5)
@@ -212,6 +213,8 @@ def test_info_and_the_toolbar_show_it() -> None:
     assert (info["overlay"]["kept"], info["ram"]) == (256, ram)
     assert "'overlay off' shows the guest itself" in " ".join(shown(at, "info").split())
     assert "overlay" in toolbar_lines(gather(at.at), 200)[0]
+    do(at, "slot 0:1G --lpid 7")
+    assert "it keeps 66048 bytes of memory" in " ".join(shown(at, "info").split())
 
 
 def test_a_pool_in_ram_is_seen_as_empty_there_and_nowhere_else(tmp_path: Path) -> None:
