@@ -90,9 +90,11 @@ class Executor:
             raise UsageError(f"{name} takes no words after it; 'help {name}' says what it does")
         if name != "reattach":
             return False
+        overlaid = self.session.guest is not None and self.session.guest.whatif is not None
         with self.interrupts.armed():
             guest = self.session.reattach()
-        self.say(f"{safe(guest.target.name)} is open again, {guest.target.state.value}")
+        lost = ", and its overlay is gone" if overlaid else ""
+        self.say(f"{safe(guest.target.name)} is open again, {guest.target.state.value}{lost}")
         return True
 
     def _answer(self, line: Line, after: Iterable[str] = ()) -> None:

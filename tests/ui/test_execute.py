@@ -203,6 +203,9 @@ def test_a_lost_target_is_said_and_can_be_opened_again(executor: Executor, capsy
     assert old.closed
     assert fake(executor.session) is not old
     assert "fake is open again, stopped" in capsys.readouterr().err
+    executor.session.at.lay_over()
+    assert executor.execute("reattach")
+    assert "stopped, and its overlay is gone\n" in capsys.readouterr().err
     assert executor.session.at.cpu == 1
 
 
