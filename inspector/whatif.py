@@ -43,7 +43,8 @@ class WhatIf:
     """The overlay over ``guest``, and the hypervisor that works on it. ``pool_range`` is where new tables are laid,
     ``made`` the partitions that no partition table holds, and ``vmms``, by LPID, the radix PID of the host's process
     that is the guest's VMM, where that was said. ``touched`` are the LPIDs whose trees may have been changed, and
-    ``epoch`` is that in which the overlay was empty last, ``told`` that of which it was said that it is another."""
+    ``epoch`` is that in which the overlay was empty last, ``told`` that of which it was said that it is another.
+    ``said`` are the words about kernels that were said once."""
 
     guest: Guest
     base: PhysicalMemory
@@ -55,6 +56,7 @@ class WhatIf:
     touched: set[int] = field(default_factory=set)
     epoch: int = 0
     told: int | None = None
+    said: set[str] = field(default_factory=set)
     _inferred: dict[tuple[int, int], Vmm | None] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -136,6 +138,11 @@ class WhatIf:
         except UsageError:
             if not make:
                 raise
+            if self._hashed(lpid):
+                raise UsageError(
+                    f"LPID {lpid} is a hash guest (HR is 0): KVM runs it by a hashed page table, which no tree is laid "
+                    "over; name a radix guest with --lpid N, 'lpids' lists them"
+                ) from None
             return self._make(lpid)
         if known is not None and known.tree.root == root:
             return known
@@ -168,6 +175,15 @@ class WhatIf:
         else:
             self.overlay.write_u64(address, entry)
         return vm
+
+    def _hashed(self, lpid: int) -> bool:
+        """Whether the partition table has a guest there that has no tree."""
+        from inspector import partitions
+
+        if not partitions.in_sight(self.guest):
+            return False
+        there = partitions.entry_of(self.guest, lpid)
+        return there is not None and not there.entry & PATE0_HR
 
     def _entry(self, lpid: int) -> int | None:
         """Real address of a guest's partition-table entry; None where there is no such table to be seen. Raises

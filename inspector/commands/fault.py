@@ -116,7 +116,7 @@ def _fault(session: Session, arguments: Namespace) -> Iterator[Faulted | Aside]:
             instruction = instruction_at(guest, vm.lpid, nip, pid, walker)
         seen = next_seen(vm, asked, told, answer, instruction)
     yield Faulted(
-        operated(whatif, answer, gpa=told),
+        operated(whatif, answer, gpa=told, ea=ea),
         asked,
         told,
         "" if where is None else where.known_from,

@@ -16,7 +16,7 @@ from inspector.commands.registry import Command, Example, Parser, Result, Sessio
 from inspector.commands.whose import number
 from inspector.errors import UsageError
 from inspector.kvm import operations
-from inspector.kvm.history import DEFAULT, VERSIONS
+from inspector.kvm.history import DEFAULT, VERSIONS, nearest, old
 from inspector.kvm.operations import Answer
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 GOOD = frozenset({"RESUME_GUEST", "MMIO"})
 """Results by name that are no failure, and no fault that the guest sees."""
+OSRELEASE, MOST_OF_RELEASE = "OSRELEASE=", 64
 LAID = "on an overlay: nothing is written to the guest"
 RAN = "the guest has run since the overlay was empty: what was not changed on it follows the guest"
 
@@ -32,8 +33,9 @@ RAN = "the guest has run since the overlay was empty: what was not changed on it
 @dataclass(frozen=True, slots=True)
 class Operated:
     """What one operation came to, as the kernel ``version`` does it, on a POWER9 DD1 where ``dd1``; pages of the host
-    are of 2**``page_shift`` bytes. ``gpa`` is the guest real address that was asked about, ``slot`` (base, bytes) the
-    slot that a dirty log is of, and ``path`` where that went, if it went anywhere: ``file_size`` bytes of it."""
+    are of 2**``page_shift`` bytes. ``gpa`` is the guest real address that was asked about, ``ea`` the effective one of
+    a fault, ``slot`` (base, bytes) the slot that a dirty log is of, and ``path`` where that went, if it went anywhere:
+    ``file_size`` bytes of it."""
 
     topic: ClassVar[str] = "lifecycle"
     answer: Answer
@@ -44,6 +46,7 @@ class Operated:
     slot: tuple[int, int] | None = None
     path: str | None = None
     file_size: int = 0
+    ea: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -84,12 +87,43 @@ def laid_over(session: Session) -> Generator[Aside, None, WhatIf]:
     return whatif
 
 
+def behave(whatif: WhatIf, arguments: Namespace) -> Iterator[Aside]:
+    """Let the machine do as the kernel that ``arguments`` name; what that leaves open is said once an overlay."""
+    version = arguments.version or DEFAULT
+    whatif.machine.behave_as(version, arguments.dd1)
+    said = []
+    if arguments.dd1 and "dd1-cleared-first" not in old(version):
+        said.append(f"{version} has no code for a DD1 any more, so that --dd1 changes nothing; kernels before 4.19 had")
+    release = None if arguments.version is not None else release_of(whatif)
+    near = None if release is None else nearest(release)
+    if near is not None and near[0] != version:
+        best, exact = near
+        which = f"does {'' if exact else 'most '}as that kernel does"
+        said.append(f"this host's kernel is {release}: --as {best} {which}; without it, it is as {DEFAULT} (4.11)")
+    for each in said:
+        if each not in whatif.said:
+            whatif.said.add(each)
+            yield Aside(Note(each))
+
+
+def release_of(whatif: WhatIf) -> str | None:
+    """The release of the kernel that runs the guests, where the target has that kernel's VMCOREINFO: that of a bare
+    machine, for on any other it is a guest's own."""
+    from inspector import partitions
+
+    if not partitions.in_sight(whatif.guest):
+        return None
+    text = (whatif.guest.target.vmcoreinfo or b"").decode("ascii", "replace")
+    found = next((line for line in text.splitlines() if line.startswith(OSRELEASE)), None)
+    return None if found is None else found.removeprefix(OSRELEASE)[:MOST_OF_RELEASE]
+
+
 def guest_of(session: Session, arguments: Namespace) -> Generator[Aside, None, tuple[WhatIf, Vm]]:
     """The overlay and the guest on it that ``arguments`` name, which is made where there is none; the machine behaves
     as they ask. Raises UsageError where no guest is named."""
     lpid = whose(session, arguments)
     whatif = yield from laid_over(session)
-    whatif.machine.behave_as(arguments.version or DEFAULT, arguments.dd1)
+    yield from behave(whatif, arguments)
     try:
         vm = whatif.vm(lpid)
     except UsageError as error:

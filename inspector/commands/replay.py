@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
-from inspector.commands.lifecycle import GOOD, LAID, version_arguments
+from inspector.commands.lifecycle import GOOD, LAID, behave, version_arguments
 from inspector.commands.notes import Aside, Note
 from inspector.commands.registry import Command, Example, Parser, Result, Session, parse
 from inspector.errors import InspectorError, UsageError
 from inspector.kvm import lines as asked_lines
-from inspector.kvm.history import DEFAULT
 from inspector.kvm.lines import LONGEST
 from inspector.kvm.replay import Replay
 from inspector.kvm.shape import HostPages
@@ -137,6 +136,7 @@ def _replay(session: Session, arguments: Namespace) -> Iterator[Result]:
         whatif, turned_on = _overlay(session, arguments)
         if turned_on:
             yield Aside(Note(LAID))
+        yield from behave(whatif, arguments)
         guests = _Guests(whatif, arguments.empty)
         wrong = _Wrong()
         yield from _answers(session.at, source, Replay(whatif.machine, guests), guests, wrong, stop=arguments.stop)
@@ -227,7 +227,6 @@ def _overlay(session: Session, arguments: Namespace) -> tuple[WhatIf, bool]:
             f"the overlay that is on is of a host with pages of {whatif.machine.pages.size >> 10}K; leave --host-page "
             "out, or turn it off first with 'overlay off'"
         )
-    whatif.machine.behave_as(arguments.version or DEFAULT, arguments.dd1)
     return whatif, turned_on
 
 

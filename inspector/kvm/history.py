@@ -7,6 +7,7 @@ Linux's own history of ``arch/powerpc/kvm/book3s_64_mmu_radix.c``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -270,3 +271,35 @@ def old(version: str) -> frozenset[str]:
     if version not in VERSIONS:
         raise UsageError(f"{version!r} is no version whose behaviour is known; there are: {', '.join(VERSIONS)}")
     return frozenset(each.slug for each in CHANGES if version in each.old_in)
+
+
+FIRST = (4, 11)
+"""The seed's release: nothing is known here of those before it."""
+
+
+def nearest(release: str) -> tuple[str, bool] | None:
+    """The version that does most as the kernel of this release (``6.1.0-50-powerpc64le``) does, by its number alone,
+    and whether it does all as that does; None of a release that says no number, or one before the seed's. Of two that
+    are as near it is the later one. What a distribution took over from later kernels, no number tells."""
+    match = re.match(r"(\d+)\.(\d+)", release, re.ASCII)
+    if match is None:
+        return None
+    number = int(match[1]), int(match[2])
+    if number < FIRST:
+        return None
+    late = {each.slug for each in CHANGES if number < _number(each.fixed)}
+    missed = {version: len({each.slug for each in CHANGES if _before(version, each)} ^ late) for version in VERSIONS}
+    best = min(reversed(VERSIONS), key=missed.__getitem__)
+    return best, not missed[best]
+
+
+def _number(version: str) -> tuple[int, int]:
+    if version == SEED:
+        return FIRST
+    major, _, minor = version.partition(".")
+    return int(major), int(minor)
+
+
+def _before(version: str, change: Change) -> bool:
+    """Whether this version is from before the change."""
+    return _number(version) < _number(change.fixed)

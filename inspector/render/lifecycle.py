@@ -55,6 +55,8 @@ def text(result: Operated | KnownSlot, style: Style) -> Iterator[str]:
 
 def _asked(result: Operated) -> str:
     at = "" if result.gpa is None else f" {result.gpa:#x}"
+    if result.ea is not None:
+        at = f" {result.ea:#x}" + ("" if result.gpa is None else f" (guest real {result.gpa:#x})")
     slot = "" if result.slot is None else f" {result.slot[0]:#x}:{compact_size(result.slot[1])}"
     dd1 = " on a DD1" if result.dd1 else ""
     return f"{result.answer.op}{at}{slot} of LPID {result.answer.lpid}, as {result.version}{dd1}"

@@ -84,6 +84,13 @@ def test_an_ea_that_no_table_knows_is_asked_about() -> None:
         ask(f"fault 0x7777000 --lpid 1 --pid {GUEST_PID} --dsisr nopte {BASE}", guest(kvm_host_target()))
 
 
+def test_the_head_names_the_effective_address_and_the_guest_real_one() -> None:
+    head = shown(newest(f"fault 0x1234 --gpa 0x10000 --lpid 1 --dsisr nopte {BASE}"), guest(kvm_host_target()))
+    assert "fault 0x1234 (guest real 0x10234) of LPID 1, as 6.1: RESUME_GUEST" in head
+    head = shown(newest("fault 0x1234 --lpid 1 --dsisr badconfig"), guest(kvm_host_target()))
+    assert "fault 0x1234 of LPID 1, as 6.1: EFAULT" in head
+
+
 # -- how it ends -------------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import inspector
+from inspector.commands.lifecycle import release_of
 from inspector.commands.registry import Session
 from inspector.errors import RecordError, UsageError
 from inspector.radix.bits import PTE_C, PTE_R
@@ -23,6 +24,7 @@ from tests.fakes import (
     MiB,
     bare_target,
     firmware_target,
+    guest,
     kvm_host_target,
     linux_target,
 )
@@ -137,6 +139,53 @@ def test_where_one_was_made_on_a_pseries_guest_it_is_meant() -> None:
 def test_what_is_no_guest_no_address_and_no_kernel(words: str) -> None:
     with pytest.raises(UsageError):
         do(session(kvm_host_target()), words)
+
+
+@pytest.mark.parametrize("words", ["unmap 0 --lpid 3", "fault 0 --gpa 0 --dsisr nopte --mmio --lpid 3"])
+def test_no_tree_is_laid_over_a_hash_guest(words: str) -> None:
+    at = session(kvm_host_target(hashed=True))
+    with pytest.raises(UsageError, match="LPID 3 is a hash guest"):
+        do(at, words)
+    assert at.at.whatif is not None
+    assert not list(at.at.whatif.overlay.changes())
+
+
+def test_that_a_kernel_has_no_code_for_a_dd1_is_said_once() -> None:
+    at = session(kvm_host_target())
+    assert "6.1 has no code for a DD1" in " ".join(lines(do(at, "age 0 --lpid 1 --as 6.1 --dd1")))
+    assert "no code for a DD1" not in " ".join(lines(do(at, "age 0 --lpid 1 --as 6.1 --dd1")))
+    assert "4.19 has no code for a DD1" in " ".join(lines(do(at, "age 0 --lpid 1 --as 4.19 --dd1")))
+    assert "DD1 any" not in " ".join(lines(do(at, "age 0 --lpid 1 --as 4.18 --dd1")))
+
+
+def test_what_the_hosts_own_kernel_does_is_said_once_where_no_kernel_is_named() -> None:
+    with inspector.open_target(str(FIXTURE)) as opened:
+        at = Session(opened, stdin=io.StringIO())
+        assert "kernel is" not in " ".join(lines(do(at, "age 0 --lpid 1 --as 4.16")))
+        said = " ".join(" ".join(lines(do(at, "age 0 --lpid 1"))).split())
+        assert "this host's kernel is 6.1.0-50-powerpc64le: --as 6.1 does as that kernel does" in said
+        assert "kernel is" not in " ".join(lines(do(at, "age 0 --lpid 1")))
+
+
+@pytest.mark.parametrize(
+    ("text", "release"),
+    [
+        (b"OSRELEASE=4.18.0-80.el8\nPAGESIZE=65536\n", "4.18.0-80.el8"),
+        (b"PAGESIZE=65536\nOSRELEASE=5.10.1\n", "5.10.1"),
+        (b"\xff\xfe", None),
+        (None, None),
+    ],
+)
+def test_the_release_is_read_from_what_a_host_noted(text: bytes | None, release: str | None) -> None:
+    target = kvm_host_target()
+    target.vmcoreinfo = text
+    assert release_of(guest(target).lay_over()) == release
+
+
+def test_the_release_of_a_guest_is_not_that_of_its_host() -> None:
+    target = linux_target()
+    target.vmcoreinfo = b"OSRELEASE=6.1.0\n"
+    assert release_of(guest(target).lay_over()) is None
 
 
 # -- slots -------------------------------------------------------------------------------------------------------------

@@ -226,3 +226,24 @@ def test_the_newest_has_no_old_way_and_an_unknown_one_is_refused() -> None:
     assert history.old("6.1") == frozenset()
     with pytest.raises(UsageError, match=r"4\.17.*there are: SEED"):
         history.old("4.17")
+
+
+@pytest.mark.parametrize(
+    ("release", "version"),
+    [
+        ("4.10.0", None),
+        ("4.11", ("SEED", True)),
+        ("4.14.98-v8+", ("SEED", True)),
+        ("4.16.0", ("4.16", True)),
+        ("4.17.19", ("4.18", False)),
+        ("4.18.0-80.el8.ppc64le", ("4.18", True)),
+        ("4.19.0-27-powerpc64le", ("4.19", True)),
+        ("5.4.0", ("6.1", False)),
+        ("5.10.0", ("6.1", True)),
+        ("6.12.3", ("6.1", True)),
+        ("", None),
+        ("next", None),
+    ],
+)
+def test_the_version_nearest_to_a_release(release: str, version: tuple[str, bool] | None) -> None:
+    assert history.nearest(release) == version
