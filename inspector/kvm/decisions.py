@@ -48,6 +48,8 @@ DECISIONS: Mapping[str, str] = MappingProxyType(
         "logging-small": "the slot's dirty pages are logged, so only leaves of one page are made",
         "grant-write": "the host's page is writable and dirty: stores are allowed at once",
         "grant-write-host": "the host's page is writable: stores are allowed at once",
+        "no-write-host": "the host's page is not writable: stores will fault again",
+        "no-write-slot": "the slot is read-only: the leaf allows no stores",
         "no-write": "the host's page is not both writable and dirty: stores will fault again",
         "pte": "the entry is {0:#x}",
         # kvmppc_create_pte
@@ -72,6 +74,7 @@ DECISIONS: Mapping[str, str] = MappingProxyType(
         "not-present": "the entry there is {0:#x}, which is not present: nothing is done",
         "unmapped": "the leaf at {0:#x} is {1:#x} now",
         "looks-large": "what is left is not 0 and says leaf: faults there find a large leaf, and try for ever",
+        "looks-large-once": "what is left is not 0 and says leaf: the next fault there clears and flushes it anew",
         "aged": "R is cleared in the leaf at {0:#x}",
         "young": "it was referenced",
         "old": "it was not referenced",

@@ -61,7 +61,7 @@ def _by_gup(
             trace.say("grant-write" if "write-needs-dirty" in machine.old else "grant-write-host")
             flags |= PTE_WRITE
         else:
-            trace.say("no-write")
+            trace.say("no-write" if "write-needs-dirty" in machine.old else "no-write-host")
     flags |= PRESENT_LEAF
     if flags & PTE_WRITE:
         flags |= DIRTY
@@ -92,7 +92,8 @@ def _by_host_entry(
         else:
             flags &= ~(PTE_WRITE | DIRTY)
     if not writing:
-        trace.say("grant-write-host" if flags & PTE_WRITE else "no-write")
+        refused = "no-write-slot" if read_only else "no-write-host"
+        trace.say("grant-write-host" if flags & PTE_WRITE else refused)
     size = {of: size for of, _, size in SIZES}.get(level, machine.pages.size)
     return Leaf(page & -size | flags, level, page | flags)
 

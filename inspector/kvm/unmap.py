@@ -56,7 +56,7 @@ def clear_leaf(
     tree.tlbie(gpa, shift)
     tree.trace.say("unmapped", at, left)
     if left & PTE_LEAF and not left & PTE_VALID and shift:
-        tree.trace.say("looks-large")
+        tree.trace.say("looks-large" if "large-never-replaced" in machine.old else "looks-large-once")
     if previous & DIRTY:
         carry_dirty(machine, vm, gpa, shift, slot or vm.slots.at(gpa), one_page)
 

@@ -96,6 +96,21 @@ def test_a_read_only_slot_gets_leaves_without_write(version: str) -> None:
 
 
 @every
+def test_why_a_leaf_allows_no_stores_is_told_as_the_version_has_it(version: str) -> None:
+    def why(flags: int, **what: bool) -> str:
+        made = scene(version)
+        made.slot(flags=flags)
+        made.fault(0, NOPTE, host(0, **what))
+        (slug,) = (slug for slug in made.trace.slugs if slug.startswith(("no-write", "grant-write")))
+        return slug
+
+    assert why(0, writable=False, dirty=False) == ("no-write" if version == "SEED" else "no-write-host")
+    assert why(0, dirty=False) == ("no-write" if version == "SEED" else "grant-write-host")
+    if version in LATE:
+        assert why(READ_ONLY) == "no-write-slot"
+
+
+@every
 @pytest.mark.parametrize("dsisr", [NOPTE, STORE | NOPTE])
 def test_no_host_page_is_efault(version: str, dsisr: int) -> None:
     made = scene(version)
