@@ -81,12 +81,15 @@ class Guest:
     def lay_over(self, pool: Range | None = None, pages: HostPages | None = None) -> WhatIf:
         """From now on look at an overlay over the guest, on which KVM's life cycle can be run: nothing of it is written
         to the guest. New tables are laid in ``pool``, real addresses in RAM or outside of it. The one that is on is
-        dropped. Raises UsageError for a pool that cannot hold tables."""
-        from inspector.whatif import WhatIf
+        dropped. Raises UsageError for a pool that cannot hold tables, or lies over some that are in use."""
+        from inspector.whatif import WhatIf, refuse_used
 
         self.lift()
-        self.whatif = WhatIf.over(self, self.memory, pool, pages)
-        return self.whatif
+        whatif = WhatIf.over(self, self.memory, pool, pages)
+        if pool is not None:
+            refuse_used(self, pool)
+        self.whatif = whatif
+        return whatif
 
     def lift(self) -> None:
         """Look at the guest itself again, and forget the overlay."""

@@ -6,7 +6,7 @@ Nothing is written to the guest. Whoever looks at the guest while this is on see
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -262,3 +262,35 @@ def default_pool(base: PhysicalMemory) -> Range:
     """Where tables are laid if nobody says where: above all RAM."""
     top = max((end for _, end in base.ram.spans()), default=0)
     return Range(-(-top // FAR) * FAR or FAR, POOL_SIZE, POOL)
+
+
+def refuse_used(guest: Guest, pool: Range) -> None:
+    """Raises UsageError for a pool that lies over a table in use, which whoever walks that would find empty. What lies
+    in RAM besides, nobody can tell."""
+    import numpy as np
+
+    if not any(True for _ in guest.memory.ram.within(pool.start, pool.size)):
+        return
+    try:
+        tables = guest.spaces(guests=not guest.roots.flat).sweep.tables()
+    except UsageError:  # none are known
+        return
+    used = list(_of_processes_and_partitions(guest))
+    over = np.flatnonzero((tables.address < pool.end) & (tables.address + tables.length > pool.start))
+    used += zip(tables.address[over].tolist(), tables.length[over].tolist(), strict=True)
+    for start, size in sorted(used):
+        if start < pool.end and pool.start < start + size:
+            raise UsageError(
+                f"a pool at {pool.start:#x} lies over a table in use, at {start:#x}; name memory that nobody uses, or "
+                "leave --pool out, and it lies above all RAM"
+            )
+
+
+def _of_processes_and_partitions(guest: Guest) -> Iterator[tuple[int, int]]:
+    """(real address, bytes) of the tables that trees hang on."""
+    from inspector import partitions
+
+    if partitions.in_sight(guest):
+        yield partitions.partition_table(guest)
+    with suppress(UsageError):
+        yield guest.process_table()

@@ -64,6 +64,23 @@ def test_a_guest_is_made_by_its_partition_table_entry_and_freed() -> None:
             whatif.vm(LPID + 1)
 
 
+@pytest.mark.parametrize("bare", [True, False])
+def test_a_pool_does_not_lie_over_tables_in_use(bare: bool) -> None:
+    with guest(kvm_host_target() if bare else linux_target()) as opened:
+        process_table = opened.process_table()
+        trees = opened.spaces(guests=bare).sweep.tables()
+        used = [process_table, *zip(trees.address.tolist(), trees.length.tolist(), strict=True)]
+        if bare:
+            used += [(PARTITION_TABLE_AT, 1 << 16)]
+        for at, size in used:
+            for start in {at & -4096, (at + size - 1) & -4096}:
+                with pytest.raises(UsageError, match="lies over a table in use"):
+                    opened.lay_over(Range(start, 4096, "pool"))
+                assert opened.whatif is None
+        free = next(at for at in range(0, GiB, 1 << 16) if all(at + 4096 <= s or s + n <= at for s, n in used))
+        assert opened.lay_over(Range(free, 4096, "pool")).pool_range.start == free
+
+
 def test_an_lpid_beyond_the_partition_table_takes_no_table() -> None:
     with guest(kvm_host_target()) as opened:
         whatif = opened.lay_over()
