@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
+from inspector.errors import ExpressionError, UnknownSymbol, UsageError
 from inspector.kvm.dsisr import Handling, handling, named
 from inspector.kvm.history import DEFAULT, VERSIONS
 from inspector.radix.fields import Decoded
 from inspector.radix.registers import HDSISR
 
+BITS_OF_DSISR = 32
+NAMES = f"bits joined by |: {', '.join(field.name.lower() for field in HDSISR.fields)}"
 _WORD = re.compile(r"(?<![\w$.])[A-Za-z_]\w*")
 
 
@@ -28,13 +31,22 @@ class Dsisr(Answered):
 
 
 def dsisr_value(session: Session, text: str) -> int:
-    """The value of an operand in which bits may be named, as in ``nopte|store``. Raises UsageError."""
+    """The value of an operand in which bits may be named, as in ``nopte|store``. Raises UsageError, of a value that
+    does not fit into the register too."""
 
     def bit(word: re.Match[str]) -> str:
         found = named(word[0])
         return word[0] if found is None else f"{found:#x}"
 
-    return session.value(_WORD.sub(bit, text))
+    try:
+        value = session.value(_WORD.sub(bit, text))
+    except UnknownSymbol as error:
+        raise UsageError(f"{error.name!r} is no bit of DSISR; write a number, or {NAMES}") from None
+    except ExpressionError:
+        raise UsageError(f"cannot read {text!r} as a DSISR; write a number, or {NAMES}") from None
+    if value >> BITS_OF_DSISR:
+        raise UsageError(f"{value:#x} has {value.bit_length()} bits, and DSISR has {BITS_OF_DSISR}; give a smaller one")
+    return value
 
 
 def _dsisr(session: Session, arguments: Namespace) -> Iterator[Dsisr]:

@@ -91,6 +91,8 @@ def _fault(session: Session, arguments: Namespace) -> Iterator[Faulted | Aside]:
     )
     if arguments.mmio and (arguments.slot or arguments.host or vmm is not None):
         raise UsageError("--mmio says that no memory slot holds the address; leave --slot, --host and --vmm out")
+    if arguments.host is not None and not arguments.host.strip():
+        raise UsageError(f"--host says nothing; write {HOST}")
     if arguments.walker is not None:
         variant(arguments.walker)  # refused, if it is, before anything is done
     if dsisr == CANARY:
@@ -179,7 +181,8 @@ def _add_slots(session: Session, arguments: Namespace, whatif: WhatIf, vm: Vm) -
             continue
         answer = operations.set_slot(whatif.machine, vm, words.base, words.size, words.flags, words.hva)
         if answer.result != 0:
-            raise UsageError(f"the slot {text} is not made: {answer.trace.sentences[-1]}; give another")
+            way = "give whole pages" if answer.result == "EINVAL" else "give another"
+            raise UsageError(f"the slot {text} is not made: {answer.trace.sentences[-1]}; {way}")
 
 
 def _behind(

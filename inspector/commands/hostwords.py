@@ -64,7 +64,8 @@ def host_of(text: str, lookup: Resolver, page_shift: int) -> HostWords | None:
     for word in text.split(","):
         name, equals, value = (part.strip() for part in word.partition("="))
         if equals and name.lower() in ("base", "size", "hva", "compound"):
-            values[name.lower()] = value
+            if values.setdefault(name.lower(), value) != value:
+                raise UsageError(f"the host's page is given two of {name.lower()}=; leave one out")
         elif not equals and name.lower() in _FLAGS:
             flag, on = _FLAGS[name.lower()]
             if flags.get(flag, on) != on:
@@ -82,6 +83,8 @@ def host_of(text: str, lookup: Resolver, page_shift: int) -> HostWords | None:
         )
     hva = evaluate(values["hva"], lookup) if "hva" in values else None
     compound = _shift(values["compound"]) if "compound" in values else None
+    if compound is not None and compound < shift:
+        raise UsageError("compound= is what lies behind the mapping, and not less than its size=; give a larger one")
     writable = flags.get("writable", True)
     return HostWords(
         base,

@@ -102,7 +102,7 @@ def _set_slot(machine: Machine, vm: Vm, base: int, size: int, flags: int, hva: i
     trace = vm.tree.trace
     page = machine.pages.size
     too_large = size >> machine.pages.shift > MOST_PAGES or base + size > 1 << 60
-    if flags & ~USER_FLAGS or (base | size) % page or base < 0 or too_large:
+    if flags & ~USER_FLAGS or (base | size | (hva or 0)) % page or base < 0 or too_large:
         trace.say("slot-invalid-words", base, size, flags)
         return "EINVAL"
     there = vm.slots.based(base)

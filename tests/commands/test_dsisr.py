@@ -33,9 +33,18 @@ def test_bits_without_a_name_are_told_as_unknown() -> None:
     assert "unknown bits set: 0x1" in shown("dsisr 1")
 
 
-def test_a_word_that_is_no_name_is_refused() -> None:
-    with pytest.raises(UsageError):
-        shown("dsisr nosuchbit")
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("nosuchbit", "'nosuchbit' is no bit of DSISR; write a number, or bits joined by |: .*nopte, .*store"),
+        ("'nopte|foo'", "'foo' is no bit of DSISR"),
+        ("nopte,store", "cannot read 'nopte,store' as a DSISR; write a number, or bits"),
+        ("0x100000000", "has 33 bits, and DSISR has 32; give a smaller one"),
+    ],
+)
+def test_what_is_no_dsisr_is_refused(words: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        shown(f"dsisr {words}")
 
 
 def test_an_older_kernel_asks_the_host_for_r_and_c() -> None:

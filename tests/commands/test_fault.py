@@ -91,6 +91,22 @@ def test_the_head_names_the_effective_address_and_the_guest_real_one() -> None:
     assert "fault 0x1234 of LPID 1, as 6.1: EFAULT" in head
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("--slot 0:1G --host ''", "--host says nothing; write none, or base=ADDR"),
+        ("--slot 0:1G --host base=0x10000,base=0x20000", "two of base=; leave one out"),
+        ("--slot 0:1G --host base=0x200000,size=2M,compound=64K", "compound= is .* not less than its size="),
+        ("--slot 1:64K --host base=0x10000", "EINVAL; give whole pages"),
+        ("--slot 0:1G@0x7fff00000001 --host base=0x10000", "EINVAL; give whole pages"),
+        ("--slot 0:1G --slot 0x10000:64K --host base=0x10000", "EEXIST; give another"),
+    ],
+)
+def test_words_that_cannot_be_meant_are_refused_with_a_way_out(words: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        ask(f"fault 0 --gpa 0 --lpid 1 --dsisr nopte {words}", guest(kvm_host_target()))
+
+
 # -- how it ends -------------------------------------------------------------------------------------------------------
 
 
