@@ -136,11 +136,13 @@ def guest_of(session: Session, arguments: Namespace) -> Generator[Aside, None, t
 def whose(session: Session, arguments: Namespace) -> int:
     """The LPID that is meant: what --lpid gives, or whose guest the vCPU runs, or the one that was made where the
     hypervisor is out of sight. Raises UsageError where none of them says."""
+    from inspector import partitions
+
     guest = session.at
     if arguments.lpid is not None:
         lpid = number(session, arguments.lpid, "--lpid", "an LPID", "'lpids' lists those there are")
     elif guest.roots.flat:
-        made = [] if guest.whatif is None else sorted(guest.whatif.made)
+        made = list(partitions.made(guest))
         lpid = made[0] if len(made) == 1 else 0
     else:
         lpid = 0 if guest.running else guest.registers(names=("lpidr",)).get("lpidr") or 0

@@ -253,7 +253,9 @@ class _Source:
             self._binary = open(name, "rb")  # noqa: SIM115
             self.size = _size(self._binary.fileno())
         except OSError as error:
-            raise UsageError(f"{name}: cannot be read ({error.strerror}); name another file, or - ") from None
+            raise UsageError(
+                f"{name}: cannot be read ({error.strerror}); name another file, or - for standard input"
+            ) from None
 
     def __iter__(self) -> Iterator[tuple[int, str | None]]:
         number = 0

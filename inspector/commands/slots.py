@@ -133,6 +133,8 @@ def _dirty_log(session: Session, arguments: Namespace) -> Iterator[Told]:
         slot, said = _supposed(whatif, vm, base, size)
         yield Aside(Note(said))
     answer = operations.read_log(whatif.machine, vm, slot, clear=clear)
+    if answer.result == "ENOENT":
+        yield Aside(Note(f"'slot {base:#x}:{size:#x} --flags log --lpid {vm.lpid}' has its dirty pages logged"))
     path, written = None, 0
     if answer.log is not None and arguments.bitmap is not None:
         path, written = arguments.bitmap, _write(session, arguments.bitmap, answer.log.bitmap, arguments.force)

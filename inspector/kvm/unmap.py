@@ -176,4 +176,6 @@ def drop_table(machine: Machine, vm: Vm, at: int, table: int, level: int) -> Non
         else:
             tree.give_back(each.table, each.level - 1)
             tree.words.write_u64(each.at, 0)
+    if any(each.table is None for each in held):
+        tree.trace.say("host-addresses")
     tree.give_back(table, level)

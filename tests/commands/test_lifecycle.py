@@ -135,6 +135,14 @@ def test_where_one_was_made_on_a_pseries_guest_it_is_meant() -> None:
     assert answers(at, "unmap 0")[0]["lpid"] == 6
 
 
+def test_one_that_was_made_before_a_snapshot_was_recorded_is_meant_as_well(tmp_path: Path) -> None:
+    at = session(linux_target())
+    do(at, "unmap 0 --lpid 6")
+    do(at, f"record {tmp_path / 'made.core'}")
+    with inspector.open_target(str(tmp_path / "made.core")) as opened:
+        assert answers(Session(opened, stdin=io.StringIO()), "unmap 0")[0]["lpid"] == 6
+
+
 @pytest.mark.parametrize("words", ["unmap 0 --lpid 0", "unmap 1<<52 --lpid 1", "unmap 0 --lpid 1 --as 5.0"])
 def test_what_is_no_guest_no_address_and_no_kernel(words: str) -> None:
     with pytest.raises(UsageError):
@@ -286,6 +294,9 @@ def test_what_is_asked_of_a_slot_that_is_not_known_is_said() -> None:
     do(at, "slot 0:1M --lpid 1")
     assert answers(at, "dirty-log get 0:1M --lpid 1")[0]["result"] == "ENOENT"
     assert not do(at, "dirty-log get 0:1M --lpid 1")[-1].ok
+    assert "'slot 0x0:0x100000 --flags log --lpid 1' has" in " ".join(lines(do(at, "dirty-log get 0:1M --lpid 1")))
+    do(at, "slot 0x0:0x100000 --flags log --lpid 1")
+    assert answers(at, "dirty-log get 0:1M --lpid 1")[0]["result"] == 0
     with pytest.raises(UsageError, match="ask for that one"):
         do(at, "dirty-log get 0:2M --lpid 1")
     with pytest.raises(UsageError, match="whole pages"):

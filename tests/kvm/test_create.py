@@ -228,6 +228,7 @@ def test_a_table_makes_room_for_a_2m_leaf(version: str) -> None:
         (0x40_0000 | 5 << 5, 0),
     ]
     assert pages_of(slot.log) == {0x30}, "of the host's address as well"
+    assert made.trace.slugs.count("host-addresses") == 1
     assert [each.level for each in made.trace.freed] == [0]
 
 
