@@ -98,6 +98,20 @@ def host_of(text: str, lookup: Resolver, page_shift: int) -> HostWords | None:
     )
 
 
+WORDS = {
+    "base=": "real address where the host's mapping begins",
+    "size=": "what that maps: 4K, 64K, 2M, 1G",
+    "hva=": "host virtual address of the page",
+    "writable": "stores are allowed",
+    "readonly": "stores are not allowed",
+    "dirty": "the change bit is set",
+    "clean": "the change bit is not set",
+    "io": "a device's",
+    "thp": "a transparent huge page",
+    "compound=": "size of the page behind the mapping",
+    "none": "the host has none",
+}
+"""What may be said of the host's page, and what it means."""
 _FLAGS = {
     "writable": ("writable", True),
     "readonly": ("writable", False),

@@ -315,7 +315,7 @@ def _size(descriptor: int) -> int | None:
 def _replay_arguments(parser: Parser) -> None:
     parser.add_argument("file", metavar="FILE", help="lines of JSON; - for standard input, answered one by one")
     version_arguments(parser)
-    parser.add_argument("--host-page", choices=HOST_PAGES, help="the host's pages; 64k if left out")
+    parser.add_argument("--host-page", choices=HOST_PAGES, type=str.lower, help="the host's pages; 64k if left out")
     parser.add_argument("--pool", metavar="ADDR:LEN", help="where new tables are laid; beyond all RAM if left out")
     parser.add_argument("--empty", action="store_true", help="every guest begins with an empty tree")
     parser.add_argument("--leaves", action="store_true", help="then the trees, as 'maps --partition --leaves' has them")

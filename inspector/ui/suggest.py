@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Kind = Literal["expression", "choice", "choices", "file", "command", "register", "mark", "moment", "nothing"]
-"""``choices`` are several, with commas between them; a ``moment`` is a mark or a file."""
+"""``choices`` are several, with :attr:`Argument.between` between them; a ``moment`` is a mark or a file."""
 
 MOST = 200
 """At most this many suggestions: nobody reads on, and a kernel has a hundred thousand symbols."""
@@ -33,10 +33,11 @@ class Suggestion:
 @dataclass(frozen=True, slots=True)
 class Argument:
     """What an operand, or the value of an option, may be. ``choices`` are values and what they mean, beside the kind's
-    own."""
+    own; one that ends in "=" goes on."""
 
     kind: Kind
     choices: Mapping[str, str] | None = None
+    between: str = ","
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +226,9 @@ def _values(argument: Argument, text: str, start: int, before: str, vocabulary: 
         case "choice":
             yield from _quoted(argument.choices or {}, text, start)
         case "choices":
-            done, _, last = text.rpartition(",")
-            left = {name: meta for name, meta in (argument.choices or {}).items() if name not in done.split(",")}
+            done, _, last = text.rpartition(argument.between)
+            used = {each if "=" not in each else each[: each.index("=") + 1] for each in done.split(argument.between)}
+            left = {name: meta for name, meta in (argument.choices or {}).items() if name not in used}
             yield from _among(left, last, len(before) - len(last) if before.endswith(last) else start)
         case "command":
             yield from _among({**vocabulary.commands(), **(argument.choices or {})}, text, start)

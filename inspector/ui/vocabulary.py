@@ -18,6 +18,8 @@ from inspector.radix.registers import register_format
 from inspector.targets.base import ALIASES, REGISTERS
 from inspector.ui.suggest import MOST, Argument, Grammar, Kind, Option, Vocabulary
 
+SEVERAL = (",…", "SPEC")
+"""What the metavar of an option ends in that takes several words."""
 BY_METAVAR: Mapping[str, Kind] = MappingProxyType(
     {"FILE": "file", "FILE|MARK": "moment", "SECONDS": "nothing", "EXPR": "nothing"}
 )
@@ -93,9 +95,11 @@ def _argument(command_name: str, action: Action) -> Argument:
         return Argument("expression", _kinds())
     if (command_name, action.dest) == ("help", "about"):
         return Argument("command", _subjects())
+    if action.dest == "dsisr" or command_name == "dsisr":
+        return Argument("choices", _dsisr_bits(), "|")
     named = CHOICES.get(action.dest)
     if named is not None and action.type is None:
-        return Argument("choices" if str(action.metavar).endswith(",…") else "choice", named())
+        return Argument("choices" if str(action.metavar).endswith(SEVERAL) else "choice", named())
     kind = BY_NAME.get((command_name, action.dest)) or BY_METAVAR.get(str(action.metavar), "expression")
     return Argument(kind)
 
@@ -119,6 +123,24 @@ def _subjects() -> Mapping[str, str]:
     from inspector.commands.help import SUBJECTS
 
     return {name: text.partition("\n")[0] for name, text in SUBJECTS.items()}
+
+
+def _dsisr_bits() -> Mapping[str, str]:
+    from inspector.radix.registers import HDSISR
+
+    return {field.name.lower(): field.meaning for field in HDSISR.fields}
+
+
+def _slot_flags() -> Mapping[str, str]:
+    from inspector.commands.slots import FLAGS
+
+    return dict.fromkeys(FLAGS, "")
+
+
+def _host_words() -> Mapping[str, str]:
+    from inspector.commands.hostwords import WORDS
+
+    return WORDS
 
 
 def _regions() -> Mapping[str, str]:
@@ -166,6 +188,8 @@ CHOICES: Mapping[str, Callable[[], Mapping[str, str]]] = MappingProxyType(
         "page": _page_sizes,
         "format": _formats,
         "only": _kinds_of_change,
+        "flags": _slot_flags,
+        "host": _host_words,
         "host_page": lambda: dict.fromkeys(("64K", "4K"), ""),
     }
 )

@@ -173,6 +173,7 @@ def test_a_pool_that_is_full() -> None:
 def test_other_kernels_and_pages() -> None:
     small = answers(written(SLOT, fault(0x1000, shift=12)), "--host-page 4k")[1]
     assert small["installed"] == {"gpa": "0x1000", "raw": "0xc000000010001187", "shift": 12}
+    assert answers(written(SLOT, fault(0x1000, shift=12)), "--host-page 4K")[1] == small
     text = written(SLOT, fault(0x20_0000, shift=21), {"op": "unmap", "lpid": 7, "gpa": "0x200000"})
     new = answers(text)[2]
     old = answers(text, "--as 4.16")[2]

@@ -159,3 +159,15 @@ def test_the_target_is_not_asked() -> None:
         texts(line, at)
     assert target.asked_for == []
     assert target.source.asked == []
+
+
+def test_bits_and_words_of_the_life_cycle() -> None:
+    assert texts("fault 0 --dsisr no") == texts("dsisr no") == ["nopte", "noexec"]
+    assert texts("fault 0 --dsisr nopte|st") == ["store"]
+    assert texts("dsisr 'nopte|s") == ["store"]
+    assert "nopte" not in texts("dsisr nopte|")
+    assert texts("slot 0:1G --flags ") == ["log", "readonly"]
+    assert texts("slot 0:1G --flags log,") == ["readonly"]
+    assert texts("fault 0 --host b") == ["base="]
+    assert texts("fault 0 --host base=0x10000,c") == ["clean", "compound="]
+    assert "base=" not in texts("fault 0 --host base=0x10000,")
