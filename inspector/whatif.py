@@ -214,13 +214,11 @@ class WhatIf:
 
         key = (self.guest.target.clock.epoch, lpid)
         if key not in self._inferred:
-            self.guest.whatif = None
-            try:
-                self._inferred[key] = vmm_of(self.guest, lpid)
-            except UsageError:
-                self._inferred[key] = None
-            finally:
-                self.guest.whatif = self
+            with self.lifted() as guest:
+                try:
+                    self._inferred[key] = vmm_of(guest, lpid)
+                except UsageError:
+                    self._inferred[key] = None
         return self._inferred[key]
 
     def host_page(self, slot: MemorySlot, gpa: int, vmm: int) -> HostPage | None:
@@ -267,10 +265,10 @@ def default_pool(base: PhysicalMemory) -> Range:
 def refuse_used(guest: Guest, pool: Range) -> None:
     """Raises UsageError for a pool that lies over a table in use, which whoever walks that would find empty. What lies
     in RAM besides, nobody can tell."""
-    import numpy as np
-
     if not any(True for _ in guest.memory.ram.within(pool.start, pool.size)):
         return
+    import numpy as np
+
     try:
         tables = guest.spaces(guests=not guest.roots.flat).sweep.tables()
     except UsageError:  # none are known

@@ -12,6 +12,8 @@ from inspector.radix.bits import MASK64, PTE_C, PTE_LEAF, PTE_R, PTE_VALID, PTE_
 Errno = Literal["EAGAIN", "EBUSY", "ENOMEM"]
 MUST_MATCH = MASK64 & ~(PTE_WRITE | PTE_C | PTE_R)
 """``PTE_BITS_MUST_MATCH``: all bits but those that two faults on the same page may differ in."""
+SHIFT_OF = {1: LARGE_SHIFT, 2: HUGE_SHIFT}
+"""Log2 of a large leaf's size, by its level."""
 Spare = dict[int, int]
 """Tables that were taken before the lock, by level."""
 
@@ -95,7 +97,7 @@ def _over_leaf(
     """A large leaf of level ``of`` is there, whether present or not: (whether that was all, and how it ended). Where
     it was not all, the entry is empty then."""
     trace = vm.tree.trace
-    shift = LARGE_SHIFT if of == 1 else HUGE_SHIFT
+    shift = SHIFT_OF[of]
     if "large-never-replaced" in machine.old:
         trace.say("large-there", value)
         return True, "EAGAIN"
@@ -113,7 +115,7 @@ def _over_leaf(
 def _make_large(machine: Machine, vm: Vm, leaf: int, gpa: int, of: int, at: int, value: int) -> Errno | None:
     """Put a large leaf where ``value`` is empty or leads to a table."""
     tree = vm.tree
-    shift = LARGE_SHIFT if of == 1 else HUGE_SHIFT
+    shift = SHIFT_OF[of]
     if value and "table-blocks-large" in machine.old:
         tree.trace.say("table-there", value & NEXT, shift)
         return "EBUSY"

@@ -14,7 +14,7 @@ import numpy as np
 
 from inspector.errors import MemoryReadError
 from inspector.kvm.history import BY_SLUG, VERSIONS, Change
-from inspector.kvm.shape import HUGE_SHIFT, LARGE_SHIFT
+from inspector.kvm.shape import HUGE_SHIFT, LARGE_SHIFT, ROOT_SHIFT
 from inspector.kvm.slots import LOG_DIRTY_PAGES, READ_ONLY, MemorySlot
 from inspector.radix.bits import PTE_ATT, PTE_C, PTE_EXEC, PTE_LEAF, PTE_RPN, PTE_WRITE
 from inspector.radix.columns import U8, U64, Bools, Columns, Tables
@@ -26,7 +26,8 @@ Needs = Literal["tree", "slots", "vmm"]
 SOFTWARE = 0x0E00
 """Of a host's entry: bits that Linux keeps for itself, of which 0x200 is soft dirty (``_RPAGE_SW1`` to ``_RPAGE_SW3``,
 Linux 6.1 ``arch/powerpc/include/asm/book3s/64/pgtable.h``)."""
-SHIFTS = {3: 39, 2: HUGE_SHIFT, 1: LARGE_SHIFT}
+SHIFTS = {3: ROOT_SHIFT, 2: HUGE_SHIFT, 1: LARGE_SHIFT}
+"""Log2 of what an entry translates, by its level; of level 0 the table's own size tells."""
 AT_ONCE = 1 << 24
 """Bytes of tables that are looked through together."""
 FIRST = 4

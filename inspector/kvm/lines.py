@@ -229,15 +229,7 @@ _KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a str
 def _kind(value: object) -> str:
     if value is None:
         return "null"
-    kinds = {
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-        str: "a string",
-        list: "a list",
-        dict: "an object",
-    }
-    return kinds[type(value)]
+    return _KINDS[type(value)]
 
 
 def _shown(value: object) -> str:

@@ -34,7 +34,8 @@ class Machine:
     version: str = DEFAULT
     dd1: bool = False
     vms: dict[int, Vm] = field(default_factory=dict)
-    old: frozenset[str] = frozenset()
+    old: frozenset[str] = field(init=False)
+    """The slugs of what the version still does in the old way."""
 
     def __post_init__(self) -> None:
         self.old = old(self.version)

@@ -10,6 +10,7 @@ from inspector.commands.lifecycle import Operated
 from inspector.commands.slots import FLAGS, STDOUT, KnownSlot
 from inspector.kvm.shape import AP_1G, AP_2M, AP_4K, AP_64K, AP_SHIFT
 from inspector.kvm.trace import Installed, Table, Tlbie
+from inspector.kvm.unmap import FLUSH_PWC
 from inspector.mappings.runs import Run
 from inspector.radix.bits import PTE_RPN
 from inspector.render import runs
@@ -19,8 +20,6 @@ MOST = 32
 """So many of a kind are told to a person; JSON holds all."""
 AP_SHIFTS = {AP_4K: 12, AP_64K: 16, AP_2M: 21, AP_1G: 30}
 AP_MASK = 7 << AP_SHIFT
-OF_ALL = 1
-"""RIC of a tlbie that drops the page-walk cache."""
 NUMBER = 5
 """Columns of a decision's number."""
 
@@ -90,7 +89,7 @@ def _leaf(lpid: int, leaf: Installed, style: Style) -> Iterator[str]:
 
 def _tlbie(tlbie: Tlbie, style: Style) -> str:
     """Its address, page size and whose."""
-    if tlbie.ric == OF_ALL:
+    if tlbie.ric == FLUSH_PWC:
         return f"{style('address', f'{tlbie.rb:#x}')} LPID {tlbie.lpid}: its page-walk cache"
     ap = (tlbie.rb & AP_MASK) >> AP_SHIFT
     size = compact_size(1 << AP_SHIFTS[ap]) if ap in AP_SHIFTS else "?"
@@ -159,7 +158,7 @@ def objects(result: Operated | KnownSlot) -> Iterator[dict[str, Any]]:
     answer, trace = result.answer, result.answer.trace
     found = answer.as_json()
     for told, tlbie in zip(found["tlbie"], trace.tlbie, strict=True):
-        whole = tlbie.ric == OF_ALL
+        whole = tlbie.ric == FLUSH_PWC
         told["address"] = None if whole else hexadecimal(tlbie.rb & ~0xFFF)
         told["page_shift"] = None if whole else AP_SHIFTS.get((tlbie.rb & AP_MASK) >> AP_SHIFT)
     if trace.installed is not None:
