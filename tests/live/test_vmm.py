@@ -10,7 +10,7 @@ from inspector.guest import Guest
 from inspector.radix.bits import PTE_C, PTE_WRITE
 from inspector.vmm import Vmm, vmm_of
 from scripts.scene import KvmGuest, Scene
-from tests.commands.asking import ask, objects
+from tests.commands.asking import ask, newest, objects
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
@@ -43,13 +43,13 @@ def test_each_leaf_that_kvm_made_is_made_again(scene: Scene) -> None:
             before = seen.partition(guest.lpid).spaces.columns.in_order()
             slots = " ".join(f"--slot {each.gpa}:{each.size}{_flags(each.options)}" for each in guest.layout.slots)
             places = list(zip(before.ea.tolist(), before.entry.tolist(), strict=True))
-            list(ask(f"unmap {' '.join(str(gpa) for gpa, _ in places)} --lpid {guest.lpid}", seen))
+            list(ask(newest(f"unmap {' '.join(str(gpa) for gpa, _ in places)} --lpid {guest.lpid}"), seen))
             assert not len(seen.partition(guest.lpid).spaces.columns)
             for gpa, entry in places:
                 stores = entry & PTE_WRITE and entry & PTE_C
                 bits = "nopte|store" if stores else "nopte"
                 words = f"fault 0 --gpa {gpa} --dsisr '{bits}' --lpid {guest.lpid} {slots}"
-                (answer,) = (each for each in objects(ask(words, seen)) if "note" not in each)
+                (answer,) = (each for each in objects(ask(newest(words), seen)) if "note" not in each)
                 assert int(answer["installed"]["raw"], 0) == entry
             after = seen.partition(guest.lpid).spaces.columns.in_order()
             assert (after.entry == before.entry).all()
