@@ -397,8 +397,20 @@ def test_a_terminal_without_the_characters_is_no_error(tmp_path: Path) -> None:
     assert "usage:" in out
 
 
-def test_numpy_is_not_imported_for_one_address(image: list[str]) -> None:
-    words = [*image, "xlate", "$nip"]
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ["xlate", "$nip"],
+        ["dsisr", "nopte|store"],
+        ["overlay", "on"],
+        ["slot", "0:1G", "--lpid", "1"],
+        ["fault", "0x1000", "--dsisr", "nopte", "--lpid", "1", "--gpa", "0x10000", "--host", "base=0x200000"],
+        ["replay", os.devnull],
+    ],
+    ids=lambda asked: str(asked[0]),
+)
+def test_numpy_is_not_imported_for_one_address(image: list[str], asked: list[str]) -> None:
+    words = [*image, *asked]
     program = (
         "import sys; from inspector.cli import main; "
         f"status = main({words!r}); "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from inspector import operands
 from inspector.commands import lifecycle
+from inspector.commands.hostwords import host_page_shift
 from inspector.commands.listing import AddressSpace, RangeBlock, put_together, range_blocks
 from inspector.commands.notes import Note, limited
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 STDOUT = "-"
 """As a file's name: standard output."""
-HOST_PAGES = {"4k": 12, "64k": 16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +169,7 @@ def _slot(session: Session, arguments: Namespace) -> Slot | None:
     """The slot that is asked about. Raises UsageError, also where a word needs one and there is none."""
     from inspector.mappings.dirtylog import Slot
 
-    shift = HOST_PAGES.get((arguments.host_page or "64K").strip().lower())
-    if shift is None:
-        raise UsageError(f"--host-page takes 64K or 4K, which ppc64 kernels have, not {arguments.host_page!r}")
+    shift = host_page_shift(arguments.host_page)
     if arguments.slot is None:
         wants = [name for name in ("bitmap", "host_page") if getattr(arguments, name) is not None]
         if wants or arguments.force:

@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from inspector.commands.dsisr import dsisr_value
 from inspector.commands.faulting import Instruction, Where, instruction_at, next_seen, reflected, where_of
@@ -27,8 +27,10 @@ from inspector.kvm.operations import Answer
 from inspector.kvm.slots import MemorySlot, Slots
 from inspector.radix.bits import DSISR_BADACCESS, DSISR_BADCONFIG, DSISR_ISSTORE
 from inspector.radix.software_walk import variant
-from inspector.vmm import Vmm
-from inspector.whatif import WhatIf
+
+if TYPE_CHECKING:
+    from inspector.vmm import Vmm
+    from inspector.whatif import WhatIf
 
 ALIKE = 1 << 30
 """So far a host virtual address lies as the guest real one does, where nobody says what it is."""

@@ -1,4 +1,4 @@
-"""How a user writes a memory slot and what the host has behind a page of it."""
+"""How a user writes the host's page size, a memory slot, and what the host has behind a page of it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,22 @@ from inspector.errors import UsageError
 from inspector.kvm.slots import FLAG_NAMES, INVALID
 from inspector.operands import Resolver, evaluate, parse_range
 
+HOST_PAGES = {"4k": 12, "64k": 16}
 SLOT = "BASE:SIZE[@HVA][,log][,readonly]"
 SLOT_EXAMPLE = "0:32M@0x7fff9e600000,log"
 SLOT_FLAGS = {name: flag for name, flag in FLAG_NAMES.items() if flag != INVALID}
 SIZES = {"4k": 12, "64k": 16, "2m": 21, "1g": 30}
 HOST = "none, or base=ADDR with size=64K, hva=ADDR, writable or readonly, dirty or clean, io, thp, compound=SIZE"
 HOST_EXAMPLE = "base=0x6000000,size=2M,clean"
+
+
+def host_page_shift(text: str | None) -> int:
+    """Log2 of the host's page size that ``--host-page`` gives, which is 64K where nothing is said. Raises
+    UsageError."""
+    shift = HOST_PAGES.get((text or "64K").strip().lower())
+    if shift is None:
+        raise UsageError(f"--host-page takes 64K or 4K, which ppc64 kernels have, not {text!r}")
+    return shift
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from inspector import operands
-from inspector.commands.ageing import HOST_PAGES
-from inspector.commands.changes import Answer as Change
-from inspector.commands.changes import Which, told
+from inspector.commands.hostwords import host_page_shift
 from inspector.commands.lifecycle import RAN
 from inspector.commands.notes import Note
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
-from inspector.commands.scope import Beside, beside, count
 from inspector.errors import UsageError
 from inspector.guest import Guest
 from inspector.kvm.shape import HostPages
@@ -22,6 +19,8 @@ from inspector.memory.overlay import ChangedWord
 from inspector.memory.physical import Range
 
 if TYPE_CHECKING:
+    from inspector.commands.changes import Answer as Change
+    from inspector.commands.scope import Beside
     from inspector.moments import Moment
     from inspector.whatif import WhatIf
 
@@ -76,7 +75,8 @@ class Words(Answered):
     unknown: int
 
 
-Answer = Overlaid | Word | Words | Change | Beside
+if TYPE_CHECKING:
+    Answer = Overlaid | Word | Words | Change | Beside
 
 
 def _overlay(session: Session, arguments: Namespace) -> Iterator[Answer]:
@@ -115,9 +115,7 @@ def _check(arguments: Namespace) -> None:
 def _on(session: Session, guest: Guest, arguments: Namespace) -> Overlaid:
     if guest.whatif is not None:
         raise UsageError("an overlay is on; 'overlay reset' empties it, and 'overlay off' drops it")
-    shift = HOST_PAGES.get((arguments.host_page or "64K").strip().lower())
-    if shift is None:
-        raise UsageError(f"--host-page takes 64K or 4K, which ppc64 kernels have, not {arguments.host_page!r}")
+    shift = host_page_shift(arguments.host_page)
     pool = None
     if arguments.pool is not None:
         from inspector.whatif import POOL
@@ -161,6 +159,8 @@ def state(guest: Guest, done: str = "") -> Overlaid:
 
 
 def _diff(session: Session, whatif: WhatIf, arguments: Namespace) -> Iterator[Answer]:
+    from inspector.commands.changes import Which, told
+    from inspector.commands.scope import beside, count
     from inspector.mappings.select import Selection
 
     limit = count(session, arguments.limit, "--limit")

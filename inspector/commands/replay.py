@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
+from inspector.commands.hostwords import HOST_PAGES
 from inspector.commands.lifecycle import GOOD, LAID, behave, version_arguments
 from inspector.commands.notes import Aside, Note
 from inspector.commands.registry import Command, Example, Parser, Result, Session, parse
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from inspector.whatif import WhatIf
 
 STDIN = "-"
-HOST_PAGES = {"4k": 12, "64k": 16}
 AT_ONCE = 256
 """Lines of a file that are answered together."""
 HEAVY = 1 << 20
