@@ -199,6 +199,8 @@ class Guest:
             raise UsageError("a real address is the same for every process; leave --pid out, or --guest-real")
         if guest_real and walker != walk.WALKER:
             raise UsageError(f"{walker} walks from effective addresses only; leave --walker out, or --guest-real")
+        if lpid and self.roots.flat:
+            self._refuse_made(lpid)
         with self._while_running():
             context, within = walkers.as_whom(self.context(cpu), ea, pid, lpid, nested)
             if guest_real:
@@ -244,6 +246,16 @@ class Guest:
         ask = partial(self.translate, ea, pid=pid, lpid=lpid, nested=nested, cpu=cpu)
         hardware = ask(access=access, guest_real=guest_real)
         return [hardware, *(ask(walker=name) for name in software_walk.VARIANTS if hardware.relocation)]
+
+    def _refuse_made(self, lpid: int) -> None:
+        """Raises UsageError for a partition that a what-if made beside the guest: its walk would begin at a table."""
+        from inspector.partitions import made
+
+        if lpid in made(self):
+            raise UsageError(
+                f"LPID {lpid} was made by a what-if, and is in no partition table that an address could be translated "
+                f"by; 'maps --lpid {lpid} --partition' shows its tree"
+            )
 
     # -- tables ----------------------------------------------------------------------------------------------------
 

@@ -310,6 +310,16 @@ def swept(
     return spaces_of(guest, trees, missed, absent, within=within, composed=composed, keep_partial=keep_partial)
 
 
+def _process_table(guest: Guest, trees: tuple[Tree, ...]) -> tuple[int, int]:
+    """Real address and bytes of the process table; of none where none is known, and none of the trees hangs on it."""
+    try:
+        return guest.process_table()
+    except UsageError:
+        if any(tree.pid is not None for tree in trees):
+            raise
+        return 0, 0
+
+
 def spaces_of(
     guest: Guest,
     trees: tuple[Tree, ...],
@@ -361,7 +371,7 @@ def spaces_of(
         trees,
         found,
         memory.ram if within is None or composed else within.memory.ram,
-        guest.process_table() if within is None else within.process_table,
+        _process_table(guest, trees) if within is None else within.process_table,
         missed or Missed(),
         absent,
         memory.changing,

@@ -58,11 +58,8 @@ def _lpids(
     guest = session.at
     yield from if_changing(guest)
     found = guest.roots
-    if found.state != "radix":
-        yield RootsFound(found, ())
-        return
-    if found.flat:
-        yield Note(OUT_OF_SIGHT)
+    if found.state != "radix" or found.flat:
+        yield RootsFound(found, ()) if found.state != "radix" else Note(OUT_OF_SIGHT)
         if besides := made(guest):
             yield Note("what follows was made by a what-if, and is in no partition table")
         for lpid in sorted(besides):

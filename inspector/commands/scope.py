@@ -103,7 +103,7 @@ def looked_at(
             "leave --partition out for what they map"
         )
     yield from if_changing(guest)
-    if guest.roots.state != "radix":
+    if guest.roots.state != "radix" and not (arguments.partition and made(guest)):
         yield RootsFound(guest.roots, ())
         return None
     lpid = lpid_of(session, arguments)

@@ -341,3 +341,18 @@ def test_what_the_entry_holds_afterwards() -> None:
     do(at, f"dirty-log clear 0:{64 * KiB:#x} --lpid 1")
     (word,) = [each for each in told(at, "overlay diff --words") if "word" in each]
     assert int(str(word["before"]), 16) & ~int(str(word["after"]), 16) == PTE_R | PTE_C
+
+
+def test_a_tree_that_was_made_is_seen_where_no_table_of_the_guests_own_is() -> None:
+    at = session(firmware_target())
+    assert at.at.roots.state != "radix"
+    do(at, "slot 0:1G --lpid 1")
+    do(at, "fault 0 --gpa 0x10000 --lpid 1 --dsisr nopte --host base=0x100000")
+    with pytest.raises(UsageError, match="made by a what-if, and is in no partition table"):
+        do(at, "xlate --lpid 1 --guest-real 0x10000")
+    for words in ("maps --partition", "maps --lpid 1 --partition"):
+        assert [each["ea"] for each in told(at, words) if "ea" in each] == ["0x10000"]
+    assert [each["ea"] for each in told(at, "overlay diff") if "change" in each] == ["0x10000"]
+    assert [each["lpid"] for each in told(at, "lpids") if "entry" in each] == [1]
+    assert any(each.get("leaves") == 1 for each in told(at, "explain"))
+    assert not [each for each in told(at, "audit --partition --lpid 1") if "process-table" in str(each.get("rule"))]

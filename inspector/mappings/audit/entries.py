@@ -59,6 +59,8 @@ def tell_table(collector: Collector, spaces: Subject) -> None:
 def _of_table(spaces: Subject) -> Iterator[tuple[str, str, int, int]]:
     """(rule, what is wrong, real address, bytes)."""
     base, size = spaces.table
+    if not size:  # no tree hangs on one
+        return
     if size > LARGEST:
         yield "process-table-size", f"the process table at {base:#x} is said to have {size:#x} bytes", base, size
     if base % size:
