@@ -38,12 +38,14 @@ class Guests(Protocol):
 
 
 class Replay:
-    """Runs requests on ``machine``. ``met`` are the guests that are there by now, by LPID."""
+    """Runs requests on ``machine``. ``met`` are the guests that are there by now, by LPID, ``logged`` how many pages
+    the logs of all the machine's guests are of: counted on, since there may be millions of slots."""
 
     def __init__(self, machine: Machine, guests: Guests) -> None:
         self.machine = machine
         self.guests = guests
         self.met: dict[int, Vm] = {}
+        self.logged = sum(_logged(slot) for vm in machine.vms.values() for slot in vm.slots.each)
 
     def run(self, request: Request) -> dict[str, Any]:
         """The answer, as a line of JSON has it. Raises UsageError for what may not be asked, MemoryReadError where
@@ -67,16 +69,14 @@ class Replay:
             self._bound(vm, asked)
         if len(vm.slots.each) >= MOST_SLOTS and asked.size and vm.slots.based(asked.base) is None:
             raise UsageError(f"a guest has {MOST_SLOTS:,} slots at most here; take one away first")
-        return operations.set_slot(self.machine, vm, asked.base, asked.size, asked.flags, asked.hva)
+        before = _logged(vm.slots.based(asked.base))
+        answer = operations.set_slot(self.machine, vm, asked.base, asked.size, asked.flags, asked.hva)
+        self.logged += _logged(vm.slots.based(asked.base)) - before
+        return answer
 
     def _bound(self, vm: Vm, asked: Stretch) -> None:
         """Raises UsageError where logs would take too much with this one."""
-        there = sum(
-            each.pages
-            for guest in self.machine.vms.values()
-            for each in guest.slots.each
-            if each.log is not None and not (guest is vm and each.base == asked.base)
-        )
+        there = self.logged - _logged(vm.slots.based(asked.base))
         if there + (asked.size >> self.machine.pages.shift) > MOST_LOGGED:
             raise UsageError(f"slots of {MOST_LOGGED:,} pages in all may be logged here; log smaller ones")
 
@@ -107,8 +107,14 @@ class Replay:
             return Answer("free", lpid, 0, trace)
         trace = self.machine.begin(vm)
         self.guests.free(vm)
+        self.logged -= sum(map(_logged, vm.slots.each))
         self.met.pop(lpid, None)
         return Answer("free", lpid, 0, trace)
+
+
+def _logged(slot: MemorySlot | None) -> int:
+    """Pages of its log."""
+    return 0 if slot is None or slot.log is None else slot.pages
 
 
 _OF_PAGE = {"unmap": operations.unmap, "age": operations.age, "test-age": operations.test_age}
