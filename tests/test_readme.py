@@ -50,3 +50,8 @@ def test_every_path_it_names_is_there() -> None:
 def test_every_room_is_in_the_architecture() -> None:
     rooms = {path.parent.name for path in ROOT.glob("inspector/*/__init__.py")}
     assert [room for room in sorted(rooms) if f"{room}/" not in README] == []
+
+
+def test_every_module_at_the_top_is_in_the_architecture() -> None:
+    modules = {path.name for path in ROOT.glob("inspector/*.py")} - {"__init__.py", "__main__.py"}
+    assert [name for name in sorted(modules) if not re.search(rf"[`/]{re.escape(name)}`", README)] == []
