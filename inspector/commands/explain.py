@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from inspector.commands.notes import Note
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
 from inspector.commands.scope import Beside, beside
-from inspector.commands.whose import number
+from inspector.commands.whose import number, vmm_pid
 from inspector.errors import UsageError
 from inspector.kvm.history import CHANGES, NEWEST, VERSIONS, Change
 from inspector.kvm.slots import MemorySlot
@@ -69,7 +69,7 @@ def _explain(session: Session, arguments: Namespace) -> Iterator[Explained | Jud
         yield Note("there is no KVM guest of radix trees here; 'lpids' lists what the partition table has")
     vmm = None
     if arguments.vmm is not None:
-        vmm = number(session, arguments.vmm, "--vmm", "a radix PID", "'pids' lists those there are")
+        vmm = vmm_pid(session, arguments.vmm)
         if len(lpids) != 1:
             raise UsageError("--vmm is the process of one guest; say whose with one --lpid N, 'lpids' lists them")
     for lpid in lpids:

@@ -14,7 +14,7 @@ from inspector.commands.hostwords import HOST, SLOT, HostWords, host_of, slot_of
 from inspector.commands.lifecycle import ON_OVERLAY, Operated, guest_of, life_arguments, operated
 from inspector.commands.notes import Aside, Note
 from inspector.commands.registry import Command, Example, Parser, Session
-from inspector.commands.whose import number
+from inspector.commands.whose import number, vmm_pid
 from inspector.errors import UsageError
 from inspector.guest import Guest
 from inspector.kvm import operations
@@ -86,11 +86,7 @@ def _fault(session: Session, arguments: Namespace) -> Iterator[Faulted | Aside]:
     dsisr = dsisr_value(session, arguments.dsisr)
     pid = None if arguments.pid is None else number(session, arguments.pid, "--pid", "a PID", "'pids' lists them")
     nip = None if arguments.nip is None else session.value(arguments.nip)
-    vmm = (
-        None
-        if arguments.vmm is None
-        else number(session, arguments.vmm, "--vmm", "the radix PID of a process", "'pids --lpid 0' lists the host's")
-    )
+    vmm = None if arguments.vmm is None else vmm_pid(session, arguments.vmm)
     if arguments.mmio and (arguments.slot or arguments.host or vmm is not None):
         raise UsageError("--mmio says that no memory slot holds the address; leave --slot, --host and --vmm out")
     if arguments.host is not None and not arguments.host.strip():

@@ -12,6 +12,7 @@ HOST_PAGES = {"4k": 12, "64k": 16}
 SLOT = "BASE:SIZE[@HVA][,log][,readonly]"
 SLOT_EXAMPLE = "0:32M@0x7fff9e600000,log"
 SLOT_FLAGS = {name: flag for name, flag in FLAG_NAMES.items() if flag != INVALID}
+"""Those that a user may give a slot."""
 SIZES = {"4k": 12, "64k": 16, "2m": 21, "1g": 30}
 HOST = "none, or base=ADDR with size=64K, hva=ADDR, writable or readonly, dirty or clean, io, thp, compound=SIZE"
 HOST_EXAMPLE = "base=0x6000000,size=2M,clean"

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from inspector import operands
+from inspector.commands.hostwords import SLOT_FLAGS
 from inspector.commands.lifecycle import Operated, guest_of, life_arguments, on_overlay, operated, whose
 from inspector.commands.notes import Aside, Note
 from inspector.commands.registry import Answered, Example, Parser, Session
-from inspector.commands.whose import number
+from inspector.commands.whose import vmm_pid
 from inspector.errors import UsageError
 from inspector.kvm import operations
-from inspector.kvm.slots import LOG_DIRTY_PAGES, READ_ONLY, MemorySlot
+from inspector.kvm.slots import LOG_DIRTY_PAGES, MemorySlot
 
 if TYPE_CHECKING:
     from inspector.kvm.machine import Vm
     from inspector.whatif import WhatIf
 
-FLAGS = {"log": LOG_DIRTY_PAGES, "readonly": READ_ONLY}
 STDOUT = "-"
 """As a file's name: standard output."""
 
@@ -56,7 +56,7 @@ def _slot(session: Session, arguments: Namespace) -> Iterator[Told]:
     whatif, vm = yield from guest_of(session, arguments)
     vmm = None
     if arguments.vmm is not None:
-        vmm = number(session, arguments.vmm, "--vmm", "the radix PID of a process", "'pids --lpid 0' lists the host's")
+        vmm = vmm_pid(session, arguments.vmm)
         if hva is None and size:
             hva = _in_vmm(session, vm.lpid, vmm, base)
     answer = operations.set_slot(whatif.machine, vm, base, size, flags, hva)
@@ -94,9 +94,9 @@ def _place(session: Session, text: str) -> tuple[int, int, int | None]:
 def _flags(text: str | None) -> int:
     flags = 0
     for name in (each.strip() for each in (text or "").split(",")):
-        if name and name not in FLAGS:
-            raise UsageError(f"{name!r} is no flag of a slot; there are {' and '.join(FLAGS)}, joined by commas")
-        flags |= FLAGS.get(name, 0)
+        if name and name not in SLOT_FLAGS:
+            raise UsageError(f"{name!r} is no flag of a slot; there are {' and '.join(SLOT_FLAGS)}, joined by commas")
+        flags |= SLOT_FLAGS.get(name, 0)
     return flags
 
 

@@ -25,6 +25,11 @@ def number(session: Session, text: str, option: str, what: str, way: str) -> int
     return value
 
 
+def vmm_pid(session: Session, text: str) -> int:
+    """The radix PID that ``--vmm`` gives. Raises UsageError."""
+    return number(session, text, "--vmm", "the radix PID of a process", "'pids --lpid 0' lists the host's")
+
+
 def lpid_of(session: Session, arguments: Namespace) -> int:
     """The LPID that ``--lpid`` gives, 0 where it does not. Raises UsageError."""
     if arguments.lpid is None:

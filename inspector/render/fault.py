@@ -59,7 +59,7 @@ def objects(result: Faulted) -> Iterator[dict[str, Any]]:
                 "base": hexadecimal(result.slot.base),
                 "size": result.slot.size,
                 "hva": hexadecimal(result.slot.hva),
-                "flags": lifecycle._names(result.slot.flags),
+                "flags": lifecycle.flag_names(result.slot.flags),
             },
             "host": None if result.host is None else _host(result.host),
             "host_from": result.host_from or None,

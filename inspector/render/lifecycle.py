@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from inspector.commands.hostwords import SLOT_FLAGS
 from inspector.commands.lifecycle import Operated
-from inspector.commands.slots import FLAGS, STDOUT, KnownSlot
+from inspector.commands.slots import STDOUT, KnownSlot
 from inspector.kvm.shape import AP_1G, AP_2M, AP_4K, AP_64K, AP_SHIFT
 from inspector.kvm.trace import Installed, Table, Tlbie
 from inspector.kvm.unmap import FLUSH_PWC
@@ -126,13 +127,14 @@ def set_runs(bitmap: bytes) -> Iterator[tuple[int, int]]:
     yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
-def _names(flags: int) -> list[str]:
-    return [name for name, bit in FLAGS.items() if flags & bit]
+def flag_names(flags: int) -> list[str]:
+    """The flags of a slot by name."""
+    return [name for name, bit in SLOT_FLAGS.items() if flags & bit]
 
 
 def _slot(slot: KnownSlot, style: Style) -> Iterator[str]:
     where = style("address", f"{slot.base:#x}..{slot.base + slot.size:#x}")
-    yield f"LPID {slot.lpid:<6} {where} {short_size(slot.size)} {' '.join(_names(slot.flags))}".rstrip()
+    yield f"LPID {slot.lpid:<6} {where} {short_size(slot.size)} {' '.join(flag_names(slot.flags))}".rstrip()
     more = [
         *([] if slot.hva is None else [f"at HVA {slot.hva:#x}"]),
         *([] if slot.vmm is None else [f"its VMM is PID {slot.vmm}"]),
@@ -149,7 +151,7 @@ def objects(result: Operated | KnownSlot) -> Iterator[dict[str, Any]]:
             "lpid": result.lpid,
             "slot": hexadecimal(result.base),
             "size": result.size,
-            "flags": _names(result.flags),
+            "flags": flag_names(result.flags),
             "hva": hexadecimal(result.hva),
             "vmm": result.vmm,
             "logged": result.logged,

@@ -132,9 +132,9 @@ def _dsisr_bits() -> Mapping[str, str]:
 
 
 def _slot_flags() -> Mapping[str, str]:
-    from inspector.commands.slots import FLAGS
+    from inspector.commands.hostwords import SLOT_FLAGS
 
-    return dict.fromkeys(FLAGS, "")
+    return dict.fromkeys(SLOT_FLAGS, "")
 
 
 def _host_words() -> Mapping[str, str]:
