@@ -56,7 +56,9 @@ LOOKING = (
     "dirty-log clear 0x40000000:16M --lpid 9",
     "free --lpid 9",
     "explain --list",
+    "replay {folder}/bug.jsonl",
 )
+REPLAYED = '{"op": "slot", "lpid": 9, "base": 0, "size": "0x100000", "flags": 0}'
 
 
 @pytest.mark.guests("pseries-p9", "powernv9")
@@ -65,6 +67,7 @@ def test_every_command_looks_and_does_no_more(
     guest: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each as a program of its own: attaching, answering and leaving, with every packet looked at."""
+    (tmp_path / "bug.jsonl").write_text(REPLAYED + "\n")
     with Proxy(guest.gdb_address) as proxy:
         with inspector.open_target(f"gdb:{proxy.address}") as seen:
             ram = seen.target.ram
