@@ -24,7 +24,8 @@ LEAF = PTE_VALID | PTE_LEAF
 
 @pytest.fixture(scope="module")
 def host() -> Guest:
-    return open_target(str(FIXTURES / "powernv9-kvm.core.gz"))
+    at: Guest = open_target(str(FIXTURES / "powernv9-kvm.core.gz"))
+    return at
 
 
 @pytest.mark.parametrize("told", ORACLE["guests"], ids=lambda told: f"LPID {told['lpid']}")

@@ -78,7 +78,7 @@ def found(results: Sequence[Result]) -> dict[str, Explained]:
 
 def said(results: Sequence[Result]) -> str:
     """What a person reads, as one line."""
-    return " ".join(" ".join(lines(results)).split())
+    return " ".join(" ".join(lines(list(results))).split())
 
 
 def judged(results: Sequence[Result]) -> Judged:
@@ -175,7 +175,7 @@ def test_a_hint_is_no_finding_of_a_defect() -> None:
 
 def with_host(scene: Sequence[dict[str, Any]], version: str) -> Guest:
     """The same in the recorded host, whose VMM has LPID 1's memory in small and large pages."""
-    at = inspector.open_target(str(FIXTURE))
+    at: Guest = inspector.open_target(str(FIXTURE))
     ask(f"replay - --as {version} --empty", at, "".join(f"{json.dumps(each)}\n" for each in scene))
     return at
 

@@ -44,7 +44,8 @@ def told(words: str, at: Guest | None = None) -> dict[str, Any]:
 
 @pytest.fixture
 def host() -> Guest:
-    return open_target(str(HOST))
+    at: Guest = open_target(str(HOST))
+    return at
 
 
 # -- where the guest real address is from ------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from inspector.kvm.fault import Fault, dsisr_of_fetch, guest_real
@@ -301,7 +303,7 @@ def test_now_a_fetch_has_its_reasons() -> None:
 
 # -- leaves ------------------------------------------------------------------------------------------------------------
 
-FLAGS = (
+FLAGS: tuple[tuple[str, int, dict[str, Any], int], ...] = (
     # version, dsisr, host, low 12 bits
     ("SEED", STORE, {}, 0x187),
     ("SEED", STORE, {"dirty": False}, 0x187),

@@ -69,7 +69,8 @@ def test_another_ones_table_is_not_kept() -> None:
 
 @given(st.lists(st.sampled_from(SIZES) | st.integers(0, 30).map(lambda n: -n), max_size=60))
 def test_tables_never_overlap_and_never_leave_the_pool(steps: list[int]) -> None:
-    made, taken = pool(256 << 10), []
+    made = pool(256 << 10)
+    taken: list[tuple[int, int]] = []
     for step in steps:
         if step > 0:
             at = made.take(step)
