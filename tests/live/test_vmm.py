@@ -37,7 +37,8 @@ def test_slots_are_where_the_monitors_say_they_are(scene: Scene) -> None:
 
 
 def test_each_leaf_that_kvm_made_is_made_again(scene: Scene) -> None:
-    """All are taken away on an overlay, and a fault for each puts back the same entry, by the VMM that is inferred."""
+    """All are taken away on an overlay, and a fault for each puts back the same entry, by the VMM that is inferred: but
+    for C, which a dirty log that was read since took from it."""
     with inspector.open_target(scene.machine.target, ram=str(scene.machine.ram_file)) as seen:
         for guest in scene.guests:
             before = seen.partition(guest.lpid).spaces.columns.in_order()
@@ -50,10 +51,15 @@ def test_each_leaf_that_kvm_made_is_made_again(scene: Scene) -> None:
                 bits = "nopte|store" if stores else "nopte"
                 words = f"fault 0 --gpa {gpa} --dsisr '{bits}' --lpid {guest.lpid} {slots}"
                 (answer,) = (each for each in objects(ask(newest(words), seen)) if "note" not in each)
-                assert int(answer["installed"]["raw"], 0) == entry
+                assert int(answer["installed"]["raw"], 0) == _anew(entry)
             after = seen.partition(guest.lpid).spaces.columns.in_order()
-            assert (after.entry == before.entry).all()
+            assert after.entry.tolist() == [_anew(entry) for _, entry in places]
             assert (after.shift == before.shift).all()
+
+
+def _anew(entry: int) -> int:
+    """A leaf as KVM makes it: what may be written to is dirty from the first."""
+    return entry | PTE_C if entry & PTE_WRITE else entry
 
 
 def _flags(options: str) -> str:
