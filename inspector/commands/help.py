@@ -20,7 +20,7 @@ from inspector.commands.registry import (
 )
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("where does it go", ("xlate", "compare", "rmap")),
+    ("where does it go", ("xlate", "compare", "why", "rmap")),
     ("what is there", ("maps", "dirty", "age", "tables", "audit", "sql", "mark", "diff")),
     ("where it begins", ("pids", "lpids", "roots", "ram")),
     ("what does it hold", ("read", "search", "regs", "cpu", "decode", "dsisr", "rmmu")),

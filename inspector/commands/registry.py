@@ -27,6 +27,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
     {
         "xlate": "translation",
         "compare": "translation",
+        "why": "why",
         "maps": "maps",
         "dirty": "ageing",
         "age": "ageing",

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.live
 LOOKING = (
     "xlate $nip 0xc00a000080000000 0x10000000 0x4000000000000000",
     "compare $nip",
+    "why $nip $dar",
     "maps --all",
     "rmap 0x0 0x60302031a0000",
     "mark before",
