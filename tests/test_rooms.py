@@ -24,6 +24,7 @@ RANKS: Mapping[str, int] = MappingProxyType(
         "snapshot": 4,
         "mappings": 5,
         "kvm": 5,
+        "instructions": 5,  # what an instruction reaches: knows the formats of registers, and no source
         "virtio": 5,
         "linux": 5,
         "targets": 5,

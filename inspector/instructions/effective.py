@@ -1,0 +1,130 @@
+"""What an instruction reaches: its effective address and access, by the registers of its vCPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from inspector.instructions.decode import MASK64, Instruction
+from inspector.instructions.operations import Count, Form, Way
+from inspector.radix.bits import MSR_SF
+
+Known = Callable[[str], int | None]
+"""The value of a register by its name (``r4``, ``xer``, ``msr``), None where it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """One access of memory: ``way`` is "r" or "w" (what rights it needs), ``size`` its bytes and ``ea`` where; None
+    where that cannot be told, with a sentence in ``why``. ``sum`` is how the address comes about ("r4 + 0x10").
+
+    ``hint`` never faults; ``real`` means that ``ea`` is a real address, whatever MSR[DR] says."""
+
+    way: Way
+    size: int | None
+    ea: int | None
+    sum: str
+    why: str = ""
+    hint: bool = False
+    real: bool = False
+
+    @property
+    def last(self) -> int | None:
+        """EA of its last byte; None where it has none that is known."""
+        return None if self.ea is None or not self.size else (self.ea + self.size - 1) & MASK64
+
+
+def reach(instruction: Instruction, known: Known) -> Reach | None:
+    """What this instruction would access were it run with these registers; None where it accesses nothing, or (its kind
+    is then ``UNKNOWN``) where nobody knows.
+
+    In 32-bit mode addresses have 32 bits; with MSR unknown it is taken for 64-bit."""
+    operation = instruction.operation
+    if operation is None:
+        return None
+    problems: list[str] = []
+    if operation.update and invalid_update(instruction):
+        problems.append(
+            "its form is invalid: it would write the address back into "
+            + ("no register" if instruction.ra == 0 else "what it loads")
+        )
+    if instruction.relative and instruction.ra:
+        problems.append("its form is invalid: it counts from itself and from a register at once")
+    terms, text = _terms(instruction)
+    ea: int | None = 0
+    for term in terms:
+        value = known(term) if isinstance(term, str) else term
+        if value is None:
+            problems.append(f"{term} is not known")
+            ea = None
+        elif ea is not None:
+            ea = (ea + value) & MASK64
+    if any(problem.startswith("its form") for problem in problems):
+        ea = None
+    size, unknown = _size(instruction, known)
+    if unknown:
+        problems.append(unknown)
+    if ea is not None:
+        msr = known("msr")
+        if msr is not None and not msr & MSR_SF:
+            ea &= 0xFFFF_FFFF
+        ea &= ~(operation.align - 1)
+    return Reach(operation.way, size, ea, text, "; ".join(problems), operation.hint, operation.real)
+
+
+def invalid_update(instruction: Instruction) -> bool:
+    """Whether an update form has nowhere to write its address to (Power ISA 3.0B, book I, 3.3.2: RA is 0, or of a
+    fixed-point load RA is RT)."""
+    operation = instruction.operation
+    if operation is None or not operation.update:
+        return False
+    same = operation.way == "r" and operation.registers == "r" and instruction.ra == instruction.rt
+    return instruction.ra == 0 or same
+
+
+def _terms(instruction: Instruction) -> tuple[list[str | int], str]:
+    """What the address is the sum of, and that in words."""
+    operation = instruction.operation
+    assert operation is not None
+    terms: list[str | int] = []
+    words = []
+    if instruction.relative:
+        terms.append(instruction.address)
+        words.append("its own address")
+    elif instruction.ra:
+        terms.append(f"r{instruction.ra}")
+        words.append(f"r{instruction.ra}")
+    displacement = instruction.displacement
+    if displacement is not None:
+        terms.append(displacement)
+        if words:
+            words.append(f"{'-' if displacement < 0 else '+'} {abs(displacement):#x}")
+        else:
+            words.append(f"{displacement & MASK64:#x}")
+    elif operation.form is Form.X:
+        terms.append(f"r{instruction.rb}")
+        words.append(f"+ r{instruction.rb}" if words else f"r{instruction.rb}")
+    return terms, " ".join(words) or "0"
+
+
+def _size(instruction: Instruction, known: Known) -> tuple[int | None, str]:
+    """Bytes, or None and why."""
+    operation = instruction.operation
+    assert operation is not None
+    match operation.size:
+        case int(size):
+            return size, ""
+        case Count.MULTIPLE:
+            return 4 * (32 - instruction.rt), ""
+        case Count.IMMEDIATE:
+            return instruction.rb or 32, ""
+        case Count.XER:
+            name, shift, most = "xer", 0, 0x7F
+        case Count.LENGTH:
+            name, shift, most = f"r{instruction.rb}", 56, 16
+    value = known(name)
+    if value is None:
+        return None, f"its size is in {name}, which is not known"
+    if operation.size is Count.XER:
+        return value & most, ""
+    return min(value >> shift, most), ""
