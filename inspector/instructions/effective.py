@@ -16,7 +16,7 @@ Known = Callable[[str], int | None]
 @dataclass(frozen=True, slots=True)
 class Reach:
     """One access of memory: ``way`` is "r" or "w" (what rights it needs), ``size`` its bytes and ``ea`` where; None
-    where that cannot be told, with a sentence in ``why``. ``sum`` is how the address comes about ("r4 + 0x10").
+    where that cannot be told, and ``why`` says why not. ``sum`` is how the address comes about ("r4 + 0x10").
 
     ``hint`` never faults; ``real`` means that ``ea`` is a real address, whatever MSR[DR] says."""
 
@@ -38,19 +38,13 @@ def reach(instruction: Instruction, known: Known) -> Reach | None:
     """What this instruction would access were it run with these registers; None where it accesses nothing, or (its kind
     is then ``UNKNOWN``) where nobody knows.
 
-    In 32-bit mode addresses have 32 bits; with MSR unknown it is taken for 64-bit."""
+    In 32-bit mode addresses have 32 bits; where MSR is not known and it matters, ``why`` says what was assumed."""
     operation = instruction.operation
     if operation is None:
         return None
-    problems: list[str] = []
-    if operation.update and invalid_update(instruction):
-        problems.append(
-            "its form is invalid: it would write the address back into "
-            + ("no register" if instruction.ra == 0 else "what it loads")
-        )
-    if instruction.relative and instruction.ra:
-        problems.append("its form is invalid: it counts from itself and from a register at once")
     terms, text = _terms(instruction)
+    size, problem = _size(instruction, known)
+    problems = [problem] if problem else []
     ea: int | None = 0
     for term in terms:
         value = known(term) if isinstance(term, str) else term
@@ -59,27 +53,31 @@ def reach(instruction: Instruction, known: Known) -> Reach | None:
             ea = None
         elif ea is not None:
             ea = (ea + value) & MASK64
-    if any(problem.startswith("its form") for problem in problems):
-        ea = None
-    size, unknown = _size(instruction, known)
-    if unknown:
-        problems.append(unknown)
+    if invalid := _invalid(instruction):
+        problems, ea = [invalid], None
     if ea is not None:
         msr = known("msr")
-        if msr is not None and not msr & MSR_SF:
+        if msr is None and ea >> 32:
+            problems.append("msr is not known, and 64-bit mode assumed")
+        elif msr is not None and not msr & MSR_SF:
             ea &= 0xFFFF_FFFF
         ea &= ~(operation.align - 1)
     return Reach(operation.way, size, ea, text, "; ".join(problems), operation.hint, operation.real)
 
 
-def invalid_update(instruction: Instruction) -> bool:
-    """Whether an update form has nowhere to write its address to (Power ISA 3.0B, book I, 3.3.2: RA is 0, or of a
-    fixed-point load RA is RT)."""
+def _invalid(instruction: Instruction) -> str:
+    """Why its form is invalid, "" where it is not (Power ISA 3.1, book I, chapters 3 and 4: an update form wants an RA that
+    is not 0, and of a fixed-point load not RT; a prefix with R set wants an RA of 0)."""
     operation = instruction.operation
-    if operation is None or not operation.update:
-        return False
-    same = operation.way == "r" and operation.registers == "r" and instruction.ra == instruction.rt
-    return instruction.ra == 0 or same
+    assert operation is not None
+    if operation.update and instruction.ra == 0:
+        return "its form is invalid: it would write the address back into no register"
+    fixed_load = operation.way == "r" and operation.registers == "r"
+    if operation.update and fixed_load and instruction.ra == instruction.rt:
+        return "its form is invalid: it would write the address back into what it loads"
+    if instruction.relative and instruction.ra:
+        return "its form is invalid: it counts from itself and from a register at once"
+    return ""
 
 
 def _terms(instruction: Instruction) -> tuple[list[str | int], str]:

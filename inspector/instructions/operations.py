@@ -206,8 +206,8 @@ def by_extended() -> Mapping[int, Operation]:
     found[533] = _scalar("lswx", Form.X, Count.XER)
     found[725] = _scalar("stswi", Form.RA, Count.IMMEDIATE)
     found[661] = _scalar("stswx", Form.X, Count.XER)
-    found[774] = Operation("copy", Kind.LOAD, "r", Form.X, BLOCK, align=1, registers="")
-    found[902] = Operation("paste.", Kind.STORE, "w", Form.X, BLOCK, align=1, registers="")
+    found[774] = Operation("copy", Kind.LOAD, "r", Form.X, BLOCK, registers="")
+    found[902] = Operation("paste.", Kind.STORE, "w", Form.X, BLOCK, registers="")
     return found
 
 

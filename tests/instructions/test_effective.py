@@ -126,6 +126,12 @@ def test_a_register_that_is_not_known_is_named() -> None:
     assert (by_length.ea, by_length.size, by_length.why) == (0x1000, None, "its size is in r5, which is not known")
 
 
+def test_a_mode_that_is_assumed_is_said() -> None:
+    far = told(0xE8A4_0010, {"r4": 1 << 40})
+    assert (far.ea, far.why) == ((1 << 40) + 16, "msr is not known, and 64-bit mode assumed")
+    assert told(0xE8A4_0010, {"r4": 1 << 20}).why == ""
+
+
 def test_without_a_base_the_displacement_is_the_address() -> None:
     found = told(0xE8A0_FFF0, words([1] * 32))  # ld r5,-16(0)
     assert (found.ea, found.sum) == (M64 - 15, "0xfffffffffffffff0")
