@@ -47,14 +47,17 @@ ROOM = 3 << 17
 """Bytes of tables that one case may take."""
 
 WAYS = (
-    *("invalid", "not a leaf", "table size", "table size", "tree size", "root size", "misaligned table", "page number"),
-    *("no RAM", "empty entry", "beyond the table", "misaligned process table", "EA bits", "quadrant"),
+    *("invalid", "table size", "table size", "tree size", "root size", "misaligned table", "page number"),
+    *("empty entry", "beyond the table", "misaligned process table", "EA bits", "quadrant"),
     "leaf at the root",
 )
 SECOND_WAYS = (
     *("second invalid", "second invalid", "second table size", "second tree size", "second leaf", "second page number"),
-    *("table unreachable", "tree unreachable", "entry unreachable"),
+    "table unreachable",
 )
+TREE_WAYS = ("not a leaf", "no RAM")
+SECOND_TREE_WAYS = ("tree unreachable", "entry unreachable")
+"""Not of the hypervisor's quadrants 1 and 2, for which QEMU 7.2 reads directories untranslated."""
 PARTITION_WAYS = ("HR", "PTCR misaligned", "LPID beyond")
 
 Put = Callable[[int, int], None]
@@ -90,21 +93,23 @@ class Maker:
         assert self.space.next < TABLES_END - ROOM, "too many cases"
         space = Bump(self.space.take(0x1000))
         hypervisor = self.powernv and rng.random() < 0.3
-        guest = self.powernv and not hypervisor
-        kind = rng.choice(("load", "store", "fetch"))
-        user = rng.random() < 0.4
+        reaches = hypervisor and rng.random() < 0.4  # into a guest, through quadrants 1 and 2
+        guest = reaches or (self.powernv and not hypervisor)
+        kind = rng.choice(("load", "store") if reaches else ("load", "store", "fetch"))
+        user = not reaches and rng.random() < 0.4
         kernel_side = rng.random() < 0.3
         msr = SF | ME | (HV if hypervisor else 0) | (IR if kind == "fetch" else DR)
         if user:
             msr |= PR | EE | IR | DR
-        elif kind != "fetch" and rng.random() < 0.2:
+        elif kind != "fetch" and not reaches and rng.random() < 0.2:
             msr |= IR
         # the page
         shift = rng.choice(SHIFTS)
         target = rng.randrange(PAGES, PAGES_END, 16)
         inside = target & ((1 << shift) - 1)
         offset = rng.randrange(1 << 40, 1 << 52) >> shift << shift
-        ea = (KERNEL if kernel_side else 0) | offset | inside
+        quadrant = (2 if reaches else 3) << 62 if kernel_side else (1 if reaches else 0) << 62
+        ea = quadrant | offset | inside
         rights = rng.choice((READ, READ | WRITE, WRITE, READ | EXEC, READ | WRITE | EXEC, EXEC, 0, 7, 7))
         attribute = rng.choice((0, 0, 0, 0, GUARDED, TOLERANT, SAO))
         marks = rng.choice((R | C, R | C, R, 0))
@@ -163,6 +168,8 @@ class Maker:
         rng, made = self.rng, case.made
         ways = ["nothing"] * 8 + list(WAYS)
         ways += SECOND_WAYS if second else ()
+        ways += TREE_WAYS if not (second and made.msr & HV) else ()
+        ways += SECOND_TREE_WAYS if second and not made.msr & HV else ()
         ways += PARTITION_WAYS if pate else ()
         case.spoilt = way = rng.choice(ways)
         where = rng.choice(sorted(path))

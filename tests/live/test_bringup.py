@@ -12,17 +12,17 @@ import pytest
 import inspector
 from inspector.commands.why import Why, why
 from inspector.guest import Guest
-from inspector.radix.bits import DSISR_PRTABLE_FAULT, EA_MASK
+from inspector.radix.bits import DSISR_ISSTORE, DSISR_PRTABLE_FAULT, EA_MASK
 from inspector.radix.prediction import SRR1_CAUSES, Prediction
 from inspector.radix.translation import Access
 from scripts.bringup import STORE_AT, SYSTEM_CALL_VECTOR, Bringup, MachineName, Outcome
 from scripts.bringup import Access as Made
 from tests.live.bringup_cases import LPID, ME, Maker
-from tests.radix.trees import HV, IR, SF
+from tests.radix.trees import HV, IR, SF, C, R
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
 
-CASES = 600
+CASES = 1000
 LPCR_RADIX = 0x50_0400
 RECORDING = ("dar", "dsisr", "srr0", "srr1", "hdar", "hdsisr", "hsrr0", "hsrr1", "asdr")
 HYPERVISORS = {0xE00, 0xE20}
@@ -130,6 +130,49 @@ def led_on_first(guest: Guest, outcome: Outcome, expected: Expected) -> bool:
     )
 
 
+def _marked(bringup: Bringup, expected: list[Expected], outcomes: list[Outcome]) -> int:
+    """How many leaves of accesses that went well the CPU has marked with R or C: those of which ``why`` said so."""
+    marked = 0
+    for outcome, each in zip(outcomes, expected, strict=True):
+        answer = each.last.answer
+        if outcome.vector != SYSTEM_CALL_VECTOR or not answer.relocation:
+            continue
+        wanted = R | C if answer.access == "w" else R
+        (leaf,) = [step for step in answer.steps if step.kind == "leaf" and step.stage == 1]
+        assert leaf.value is not None
+        noted = any("clear in the leaf" in note for note in answer.notes)
+        assert noted == bool(wanted & ~leaf.value), each
+        assert bringup.word(leaf.address) == leaf.value | wanted, each
+        marked += noted
+    return marked
+
+
+@pytest.mark.parametrize("machine", ["pseries", "powernv9"])
+def test_what_was_recorded_last_is_read_through_the_gdbstub(machine: MachineName) -> None:
+    powernv = machine == "powernv9"
+    with Bringup(machine) as bringup:
+        maker = Maker(bringup.put, bringup.word, Random(3), powernv=powernv)
+        vector = 0xE00 if powernv else 0x300
+        with inspector.open_target(
+            f"raw:{bringup.machine.ram_file}", process_table=None if powernv else 1 << 63
+        ) as guest:
+            while True:
+                made = maker.case().made
+                (first, *others) = Oracle(guest, made).expected(powernv)
+                if not others and first.vector == vector and first.registers[f"{'h' * powernv}dsisr"] & DSISR_ISSTORE:
+                    break
+        (outcome,) = bringup.run([made])
+        assert outcome.vector == vector
+        ea = outcome.hdar if powernv else outcome.dar
+        with inspector.open_target(
+            bringup.machine.target, ram=bringup.machine.ram_file, process_table=None if powernv else made.table
+        ) as live:
+            answer = why(live, ea)
+        assert answer.chosen == f"as {'H' * powernv}DSISR records it"
+        assert [each.verdict for each in answer.recorded] == ["agrees"]
+        assert answer.answer.access == "w"
+
+
 @pytest.mark.parametrize("machine", ["pseries", "powernv9"])
 def test_why_predicts_what_the_cpu_does(machine: MachineName) -> None:
     powernv = machine == "powernv9"
@@ -153,6 +196,7 @@ def test_why_predicts_what_the_cpu_does(machine: MachineName) -> None:
                 else:
                     assert oracle.explains(outcome), told
             assert excused < CASES // 20
+            assert _marked(bringup, [each[0] for each in expected], outcomes) > CASES // 50
     vectors = Counter(outcome.vector for outcome in outcomes)
     causes = Counter(each[0].last.answer.cause for each in expected)
     assert set(vectors) >= {0x300, 0x380, 0x400, 0x480, SYSTEM_CALL_VECTOR} | (HYPERVISORS if powernv else set())
