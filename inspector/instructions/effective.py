@@ -66,8 +66,8 @@ def reach(instruction: Instruction, known: Known) -> Reach | None:
 
 
 def _invalid(instruction: Instruction) -> str:
-    """Why its form is invalid, "" where it is not (Power ISA 3.1, book I, chapters 3 and 4: an update form wants an RA that
-    is not 0, and of a fixed-point load not RT; a prefix with R set wants an RA of 0)."""
+    """Why its form is invalid, "" where it is not (Power ISA 3.1, book I, chapters 3 and 4: an update form wants an
+    RA that is not 0, and of a fixed-point load not RT; a prefix with R set wants an RA of 0)."""
     operation = instruction.operation
     assert operation is not None
     if operation.update and instruction.ra == 0:
