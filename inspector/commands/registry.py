@@ -59,6 +59,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "free": "lifecycle",
         "replay": "replay",
         "explain": "explain",
+        "virtio": "virtio",
         "record": "record",
         "info": "info",
         "continue": "control",

@@ -48,6 +48,7 @@ LOOKING = (
     "ram",
     "decode $msr",
     "info",
+    "virtio",
     "gdb info threads",
     "overlay on",
     "slot 0x40000000:1G --lpid 9",
