@@ -23,7 +23,7 @@ from inspector.radix.bits import (
 from inspector.radix.prediction import LEAST_PAGE, RADIX_CAUSES, Prediction, Record
 from inspector.radix.translation import Translation
 
-Verdict = Literal["agrees", "other-address", "changed-since", "other-walker", "not-radix"]
+Verdict = Literal["agrees", "other-address", "other-partition", "changed-since", "other-walker", "not-radix"]
 
 SAID: Mapping[int, str] = MappingProxyType(
     {
@@ -63,6 +63,15 @@ class Now:
 def elsewhere(record: Record) -> Held:
     """Of a record that is of another page."""
     return Held(record, "other-address", f"{record.registers[0]} is of another address; it says nothing of this one")
+
+
+def out_of_a_guest(record: Record) -> Held:
+    """Of what a guest met, where the vCPU runs the host by now."""
+    says = (
+        "it was recorded while a guest ran, and LPIDR is the host's now; name the guest with --lpid N, and its process "
+        "with --pid P"
+    )
+    return Held(record, "other-partition", says)
 
 
 def held(record: Record, asked: Sequence[Now], software: Translation | None) -> Held:

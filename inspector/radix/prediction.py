@@ -38,6 +38,8 @@ SHARED = DSISR_BADCONFIG | DSISR_SET_RC | DSISR_PRTABLE_FAULT
 RADIX_CAUSES = FETCH_ONLY | DSISR_ISSTORE | DSISR_BADCONFIG | DSISR_SET_RC | DSISR_PRTABLE_FAULT
 """What the radix MMU of POWER9 and POWER10 may say of an access."""
 LEAST_PAGE = 0xFFF
+HDSISR_CANARY = 0x7FFF
+"""What KVM puts into HDSISR before it enters a guest (Linux 6.1 asm/kvm_book3s_64.h): none was taken since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +113,11 @@ class Record:
 
 def records(known: Mapping[str, int]) -> Iterator[Record]:
     """What the registers that are known (by their canonical names) record. Registers that hold 0 record nothing, and
-    SRR1 and HSRR1 only where they say why a fetch failed."""
+    SRR1 and HSRR1 only where they say why a fetch failed; nor does KVM's canary in HDSISR."""
     for prefix in ("", "h"):
         asdr = known.get("asdr") if prefix else None
         dar, dsisr = known.get(f"{prefix}dar"), known.get(f"{prefix}dsisr")
-        if dar is not None and dsisr is not None and (dar or dsisr):
+        if dar is not None and dsisr is not None and (dar or dsisr) and dsisr != HDSISR_CANARY:
             access: Access | None = None if not dsisr else "w" if dsisr & DSISR_ISSTORE else "r"
             names = (f"{prefix}dar".upper(), f"{prefix}dsisr".upper())
             yield Record(names, dar, dsisr, access, bool(prefix), asdr)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import inspector
 from inspector.errors import UsageError
 from tests.commands.asking import ask, shown, told
 from tests.fakes import (
@@ -28,6 +30,7 @@ from tests.fakes import (
     linux_target,
 )
 
+FIXTURES = Path(__file__).parent.parent.parent / "fixtures"
 DATA = KERNEL + 40 * MiB
 """The kernel's data, which cannot be executed."""
 RECORDED = USER_DATA_EA + 0x40
@@ -116,6 +119,20 @@ def test_of_another_process_nothing_is_compared() -> None:
     at.resume()
     assert control.calls == ["resume"]
     assert "running" in told(f"why {KERNEL:#x} --access r", at)[0]["not_compared"]
+
+
+def test_what_a_guest_met_is_held_to_the_guest_that_is_named() -> None:
+    """The guest that hangs for ever at its MMIO address, while its vCPU is in the host: LPIDR is 0 there."""
+    with inspector.open_target(str(FIXTURES / "powernv9-hang.core.gz")) as host:
+        *_, unnamed = told("why $hdar", host)[0]["recorded"]
+        assert (unnamed["registers"], unnamed["verdict"]) == (["hdar", "hdsisr"], "other-partition")
+        assert "--lpid" in unnamed["says"]
+        (answer,) = told("why $hdar --access r --lpid 2 --pid 5", host)
+        (record,) = answer["recorded"]
+        assert (record["registers"], record["verdict"]) == (["hdar", "hdsisr"], "agrees")
+        assert "another process" in answer["not_compared"]
+        (wrong,) = told("why $hdar --access r --lpid 1 --pid 5", host)[0]["recorded"]
+        assert wrong["verdict"] == "changed-since", "ASDR is not where this guest's tables lead"
 
 
 def test_another_vcpu_is_asked_for_once() -> None:

@@ -101,6 +101,7 @@ def test_records_are_what_registers_say() -> None:
         0x1000,
         ("HDAR", "HDSISR"),
     )
+    assert list(records({"hdar": EA, "hdsisr": 0x7FFF})) == [], "KVM's canary"
     assert same_page(store, EA ^ 8)
     assert not same_page(store, EA ^ 0x1000)
     assert interrupted(flat().context, RELOCATED | FETCH_ONLY | 1 << 18).msr == RELOCATED
