@@ -12,7 +12,7 @@ from inspector.commands.scope import EVERY_PROCESS, Beside, looked_at
 from inspector.errors import UsageError
 from inspector.radix.bits import ATT_NON_IDEMPOTENT
 from inspector.virtio import words
-from inspector.virtio.bus import PRESUMED, Bus, bus_of
+from inspector.virtio.bus import Bus, bus_of
 from inspector.virtio.ring import CHAINS, Part, Problem, Queue, device_problems, modern, read_queue
 from inspector.virtio.state import Bar, DeviceState, VirtioState
 
@@ -220,15 +220,12 @@ def _of_bars(device: DeviceState, bars: Sequence[BarAt]) -> Iterator[Problem]:
 def _remarks(device: DeviceState, bus: Bus, queues: Sequence[QueueAt]) -> Iterator[str]:
     if bus.translated:
         if bus.direct is None:
-            yield (
-                "its addresses go through the IOMMU, whose table is not in the guest's RAM and cannot be followed: "
-                "rings are not read"
-            )
+            yield "its addresses go through the IOMMU, whose table cannot be followed from here: rings are not read"
         else:
             said = [each.queue for each in queues if each.queue.used and each.queue.state.used_idx]
             fits = all(each.used and each.used.idx == each.state.used_idx for each in said)
             sure = "; the used indices in it are the device's own" if said and fits else ""
-            yield f"{PRESUMED} ({bus.direct.name} at {bus.direct.start:#x}){sure}"
+            yield f"{bus.presumed} ({bus.direct.name} at {bus.direct.start:#x}){sure}"
     if device.vhost:
         yield "vhost works on its rings, and QEMU's own indices need not be up to date"
     if not device.bars:
@@ -256,7 +253,7 @@ COMMANDS = (
         "untaken, used ones that the driver may not have looked at (at most so many, by the index at which it wants "
         "the next interrupt; without EVENT_IDX nothing says that). A DEVICE or --queue tells all: each bit in words, "
         "each mapping, the chains behind pending heads. What cannot be right makes exit status 1. Packed rings are "
-        "not read. Behind the IOMMU of pseries rings are read through Linux's 64-bit window, which is presumed to "
-        "have all RAM in order: the table itself is the hypervisor's.",
+        "not read. Behind an IOMMU rings are read through Linux's 64-bit window, which is presumed to have all RAM in "
+        "order: the table itself is the hypervisor's on pseries, and only the bridge says where it is on powernv.",
     ),
 )

@@ -158,6 +158,8 @@ def _sum(queue: Queue) -> str:
         return queue.unsaid
     if queue.available is not None and (queue.pending, queue.taken, queue.untaken) == (0, 0, 0):
         return f"idle after {queue.available.idx}, nothing pending"
+    if queue.available is None and queue.used is None:
+        return f"its rings were not read; {queue.taken or 0} with the device"
     said = []
     if queue.pending is None:
         said.append("what is pending is not known")

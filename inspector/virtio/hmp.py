@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from inspector.virtio import pci, words
+from inspector.virtio.bus import BYPASS, DIRECT_FROM
 from inspector.virtio.state import Bar, DeviceState, Part, QueueState, Window
 
 DEVICE = re.compile(r"^(/[\x21-\x7e]+) \[([\w.-]+)\]\s*$", re.MULTILINE)
@@ -204,6 +205,7 @@ ALIAS = re.compile(rf"^ +{SPAN}alias (.+?) @(\S.*?) ([0-9a-f]{{16}})-([0-9a-f]{{
 FLAT = re.compile(r"^ +([0-9a-f]{16})-([0-9a-f]{16}) \(prio -?\d+, i/o\): (.*?)(?: @[0-9a-f]{16})?\s*$")
 MEMORY = re.compile(r'^ AS "(?:memory|cpu-memory-0)"', re.MULTILINE)
 TCE = re.compile(r"^tce-iommu-[0-9a-f]+$")
+BRIDGE = re.compile(r"^(phb\d+-[\d.]+)-regs$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,12 +244,18 @@ def _part(found: re.Match[str]) -> Part:
 
 
 def windows(text: str) -> list[Window]:
-    """The windows of pseries IOMMU tables, out of ``info mtree -f``: I/O ranges called tce-iommu-…"""
+    """The windows that a bus has into memory, out of ``info mtree -f``: on pseries those of IOMMU tables, I/O ranges
+    called tce-iommu-…; on powernv, where a bridge has registers, the one that it may pass through."""
     found: dict[tuple[str, int], Window] = {}
     for line in text.replace("\r", "").split("\n"):
-        if (flat := FLAT.match(line)) and TCE.match(flat[3]):
-            part = _part(flat)
+        if not (flat := FLAT.match(line)):
+            continue
+        part = _part(flat)
+        if TCE.match(part.name):
             found.setdefault((part.name, part.start), Window(part.name, part.start, part.size))
+        elif bridge := BRIDGE.match(part.name):
+            name = f"{bridge[1]} {BYPASS}"
+            found.setdefault((name, DIRECT_FROM), Window(name, DIRECT_FROM, DIRECT_FROM))
     return list(found.values())
 
 

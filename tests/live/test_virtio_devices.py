@@ -126,6 +126,18 @@ def test_behind_the_iommu_rings_are_the_devices(machine: Machine, capsys: pytest
     assert sum(queue["used"]["idx"] for queue in device["queues"]) >= 4
 
 
+def test_on_a_bare_machine_the_bridge_passes_addresses_through(capsys: pytest.CaptureFixture[str]) -> None:
+    kind = KINDS["powernv9"]
+    behind = tuple(word.replace("virtio-rng-pci", "virtio-rng-pci,iommu_platform=on") for word in kind.devices)
+    with Machine(replace(kind, devices=behind)) as guest:
+        guest.wait_ready()
+        guest.shell("head -c 64 /dev/hwrng >/dev/null")
+        (device,) = told(guest, capsys)
+    assert any("the used indices in it are the device's own" in each for each in device["remarks"])
+    (queue,) = device["queues"]
+    assert queue["used"]["idx"] == queue["used_idx"] > 0
+
+
 def test_what_is_pending_and_broken_is_seen(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     """Rings are changed in the shared RAM of a guest that stands still, and put back."""
     machine.pause()

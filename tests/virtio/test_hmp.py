@@ -118,6 +118,8 @@ def test_the_windows_of_the_iommu() -> None:
         Window("tce-iommu-80000000", 0, 1 << 30),
         Window("tce-iommu-80000001", 1 << 59, 1 << 30),
     ]
+    bridge = "  000600c3c0000000-000600c3c0001fff (prio 0, i/o): phb4-0.0-regs\n"
+    assert hmp.windows(bridge) == [Window("phb4-0.0 bypass", 1 << 59, 1 << 59)]
 
 
 @given(st.text(), st.data())

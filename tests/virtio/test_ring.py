@@ -188,6 +188,16 @@ def test_behind_the_iommu() -> None:
     assert low[0] is None, "the small window holds what the guest put there, in no order"
 
 
+def test_a_bridge_that_passes_addresses_through() -> None:
+    bus = bus_of(True, [Window("phb4-0.0 bypass", DIRECT_FROM, DIRECT_FROM)])
+    ram = Laid().memory.ram
+    assert bus.real(ram, DIRECT_FROM | BUFFERS, 16) == (BUFFERS, "")
+    assert bus.real(ram, BUFFERS, 16)[0] is None, "a 32-bit address goes through a table"
+    assert bus.real(ram, DIRECT_FROM | RAM_BYTES, 1)[0] is None
+    assert "bit 59" in bus.presumed
+    assert Bus().real(ram, BUFFERS, 16) == (BUFFERS, "")
+
+
 def test_what_is_not_looked_into() -> None:
     laid = Laid(features=USUAL | PACKED)
     assert "packed" in read(laid, laid.queue()).unsaid
