@@ -136,6 +136,8 @@ def _queue(at: QueueAt, style: Style, wide: bool) -> Iterator[str]:
     yield from _indices(queue, style)
     for chain in queue.chains:
         yield from _chain(chain, style, queue)
+    for one in queue.recent:
+        yield f"    made available last: {_descriptor(one, style)}"
     if queue.latest:
         heads = ", ".join(f"head {head} ({length} bytes)" for head, length in queue.latest)
         yield from style.wrap(f"given back last: {heads}", "    ")
@@ -215,6 +217,12 @@ def _indices(queue: Queue, style: Style) -> Iterator[str]:
             f"{queue.used.flags:#x}{off}, avail_event {queue.used.event}",
             "    ",
         )
+
+
+def _descriptor(one: layout.Descriptor, style: Style) -> str:
+    kind = "a table" if one.indirect else "device writes" if one.written else "device reads"
+    more = f", then {one.next}" if one.more else ""
+    return f"{one.index:<3} {style('address', f'{one.address:#x}')} {one.length} bytes, {kind}{more}"
 
 
 def _chain(chain: Chain, style: Style, queue: Queue) -> Iterator[str]:
@@ -332,6 +340,17 @@ def _queue_object(at: QueueAt) -> dict[str, Any]:
         "notification_due": queue.kick_due,
         "chains": [_chain_object(each) for each in queue.chains],
         "given_back": [{"head": head, "bytes": length} for head, length in queue.latest],
+        "recent": [
+            {
+                "index": one.index,
+                "address": hexadecimal(one.address),
+                "length": one.length,
+                "device_writes": one.written,
+                "indirect_table": one.indirect,
+                "next": one.next if one.more else None,
+            }
+            for one in queue.recent
+        ],
         "problems": [_problem(each.slug, each.reason) for each in queue.problems],
         "unsaid": queue.unsaid or None,
     }

@@ -7,7 +7,7 @@ which it wants the next interrupt tell how far it had come (virtio 1.2, 2.7.7)."
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inspector.errors import MemoryReadError
 from inspector.memory.physical import PhysicalMemory
@@ -16,12 +16,15 @@ from inspector.virtio.bus import Bus
 from inspector.virtio.chain import Chain, follow
 from inspector.virtio.layout import (
     ALIGNMENT,
+    DESCRIPTOR_BYTES,
     MOST_ENTRIES,
     NO_INTERRUPT,
     NO_NOTIFY,
     Available,
+    Descriptor,
     Used,
     behind,
+    descriptor,
     sizes,
     wants_event,
 )
@@ -58,7 +61,9 @@ class Queue:
     ``pending`` counts buffers that the driver made available and the device has not taken, ``taken`` those that it has
     and did not give back; ``untaken`` is how many used ones the driver may not have looked at yet, at most. None: not
     known. ``unsaid`` is why a ring that is set up was not looked into. ``chains`` are those behind pending heads, the
-    oldest first; ``latest`` is (head, bytes) of what the device gave back last, the latest first."""
+    oldest first; ``latest`` is (head, bytes) of what the device gave back last, the latest first. ``recent`` are the
+    first descriptors of what the driver made available last, the latest first, as they stand in the table now: those
+    that were given back since may have been used anew."""
 
     state: QueueState
     name: str
@@ -73,6 +78,7 @@ class Queue:
     kick_due: bool | None = None
     chains: tuple[Chain, ...] = ()
     latest: tuple[tuple[int, int], ...] = ()
+    recent: tuple[Descriptor, ...] = ()
     problems: tuple[Problem, ...] = ()
     unsaid: str = ""
 
@@ -124,6 +130,7 @@ def read_queue(memory: PhysicalMemory, bus: Bus, device: DeviceState, state: Que
         queue.kick_due,
         found,
         latest,
+        tuple(_recent(memory, by_name["desc"], available, state.num, device.little, chains)),
         tuple(problems),
     )
 
@@ -153,6 +160,21 @@ def _bytes(memory: PhysicalMemory, part: Part, problems: list[Problem]) -> bytes
     except MemoryReadError as error:
         problems.append(Problem("ring-unreadable", f"the {NAMES[part.name]} could not be read ({error})"))
         return None
+
+
+def _recent(
+    memory: PhysicalMemory, table: Part, available: Available | None, num: int, little: bool, most: int
+) -> Iterator[Descriptor]:
+    if available is None or table.real is None:
+        return
+    heads = [available.ring[(available.idx - 1 - n) % num] for n in range(min(available.idx, num, most))]
+    for head in dict.fromkeys(heads):
+        if head < num:
+            try:
+                raw = memory.read(table.real + head * DESCRIPTOR_BYTES, DESCRIPTOR_BYTES)
+            except MemoryReadError:
+                continue
+            yield replace(descriptor(raw, 0, little), index=head)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,16 @@ def test_a_healthy_device() -> None:
     ]
     (queue,) = found["queues"]
     assert (queue["pending"], queue["with_device"], queue["untaken_at_most"], queue["problems"]) == (0, 1, 0, [])
+    assert queue["recent"] == [
+        {
+            "index": 0,
+            "address": "0x4d3553c",
+            "length": 100,
+            "device_writes": False,
+            "indirect_table": False,
+            "next": None,
+        }
+    ], "as 'info virtio-queue-element' said"
     ring = queue["rings"]["avail"]
     assert (ring["address"], ring["ra"], ring["ram"], ring["mapped"][0]["ea"]) == (
         "0x23b0800",

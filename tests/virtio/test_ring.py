@@ -56,6 +56,7 @@ def test_a_request_that_waits(little: bool) -> None:
     assert [link.descriptor.written for link in chain.links] == [False, True, True]
     assert chain.length == 529
     assert queue.latest[0] == (7, 513)
+    assert [(one.index, one.address, one.next) for one in queue.recent] == [(3, BUFFERS, 5)]
 
 
 def test_an_indirect_request() -> None:
