@@ -169,6 +169,20 @@ def test_what_is_pending_and_broken_is_seen(machine: Machine, capsys: pytest.Cap
         machine.cont()
 
 
+def test_a_buffer_with_the_device_is_what_the_monitor_decodes(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The balloon keeps the driver's statistics buffer until it is asked for; the monitor decodes it by itself."""
+    (device,) = told(machine, capsys, "balloon", "--queue", "2")
+    element = machine.hmp(f"info virtio-queue-element {device['path']} 2 0")
+    found = re.search(r"addr 0x([0-9a-f]+) len (\d+)", element)
+    assert found is not None, element
+    (queue,) = device["queues"]
+    assert queue["with_device"] == 1
+    (recent,) = queue["recent"]
+    assert (int(recent["address"], 16), recent["length"]) == (int(found[1], 16), int(found[2]))
+
+
 def test_a_packed_ring_is_said_to_be_one(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     (device,) = told(machine, capsys, "packed")
     assert "packed" in device["queues"][0]["unsaid"]
