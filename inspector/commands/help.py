@@ -20,6 +20,7 @@ from inspector.commands.registry import (
 )
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("what is wrong", ("triage",)),
     ("where does it go", ("xlate", "compare", "why", "rmap")),
     ("what is there", ("maps", "dirty", "age", "tables", "audit", "sql", "mark", "diff")),
     ("where it begins", ("pids", "lpids", "roots", "ram")),

@@ -28,6 +28,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "xlate": "translation",
         "compare": "translation",
         "why": "why",
+        "triage": "triage",
         "maps": "maps",
         "dirty": "ageing",
         "age": "ageing",

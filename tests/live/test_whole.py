@@ -23,6 +23,7 @@ LOOKING = (
     "xlate $nip 0xc00a000080000000 0x10000000 0x4000000000000000",
     "compare $nip",
     "why $nip $dar",
+    "triage --seconds 0.5",
     "maps --all",
     "rmap 0x0 0x60302031a0000",
     "mark before",
