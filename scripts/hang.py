@@ -8,7 +8,8 @@ instruction by a walk of its own. The leaf of the guest's code has a page-number
 passes over it, and the walk ends with EINVAL (Linux 6.1, ``kvmppc_mmu_walk_radix_tree``). KVM then has the guest try
 again, for ever, and tells nobody.
 
-python -P -m scripts.hang [WORDS…]     (scripts/run hang) boots it, and runs the inspector on the host with WORDS"""
+python -P -m scripts.hang [WORDS…]     (scripts/run hang) boots it, and runs the inspector on the host with WORDS, which
+are "triage" where none are given"""
 
 from __future__ import annotations
 
@@ -32,8 +33,11 @@ USAGE = """\
 usage: scripts/run hang [OPTIONS] [COMMAND WORDS…]
 
 Boots a KVM host under QEMU, and in it a guest that hangs: KVM's walk of its tables fails where the hardware's succeeds.
-Attaches to the host, and stops it afterwards. No command: the REPL.
+Attaches to the host, and stops it afterwards. No words: 'triage' says what keeps the guest.
+Options and no command, as in --cpu 0: the REPL.
 """
+UNASKED = ("triage",)
+"""What the inspector is asked where nothing is said."""
 
 HOST_TOOLS = (COMPILER, "fdtput")
 """What a KVM host wants beside what every guest does: the monitor's compiler, and its device tree's editor."""
@@ -137,7 +141,7 @@ def main(words: list[str]) -> int:
         with ExitStack() as stack:
             with Progress() as progress:
                 hung = stack.enter_context(hang(progress))
-            return look(hung.machine, words)
+            return look(hung.machine, words or [*UNASKED])
     except KeyboardInterrupt:
         say("stopped before the guest was ready")
         return 128 + signal.SIGINT

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from inspector.guest import Guest
 
-MOST = 5
+MOST = 9
 """Samples; each stops the guest for some hundredths of a second."""
 DEFAULT_SECONDS = 2.0
 STATE = ("nip", "msr", "lr", "pid", "lpidr", "dar", "dsisr", "srr0", "srr1")

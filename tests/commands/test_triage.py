@@ -14,6 +14,7 @@ from inspector.commands.triage import triage
 from inspector.errors import UsageError
 from inspector.radix.bits import MSR_HV
 from inspector.radix.prediction import HDSISR_CANARY
+from inspector.triage.samples import MOST
 from tests.commands.asking import ask, shown, told
 from tests.commands.test_examples import too_long
 from tests.fakes import (
@@ -232,9 +233,9 @@ def test_a_guest_that_ran_is_let_run_between_samples_and_left_stopped_as_it_was(
     target, control = live(linux_target())
     (found, note) = told("triage --seconds 0.01", target)
     runs = [each for each in control.calls if each in ("resume", "interrupt")]
-    assert runs == ["resume", "interrupt"] * 4
+    assert runs == ["resume", "interrupt"] * (MOST - 1)
     assert (found["verdict"], found["confidence"]) == ("healthy", "medium")
-    assert "5 samples" in found["evidence"][0]
+    assert f"{MOST} samples" in found["evidence"][0]
     assert "stood still" in note["note"]
 
 
@@ -260,7 +261,7 @@ def test_what_stays_the_same_is_surer() -> None:
     target, _ = live(hanging())
     (found, _) = told("triage --seconds 0.01", target)
     assert (found["verdict"], found["confidence"]) == ("software-walk-fails", "high")
-    assert "in 5 of 5 samples" in found["evidence"][0]
+    assert f"in {MOST} of {MOST} samples" in found["evidence"][0]
 
 
 def test_what_comes_back_and_is_found_by_kvm_is_unexplained() -> None:

@@ -43,7 +43,10 @@ def test_it_wants_what_a_kvm_host_wants(monkeypatch: pytest.MonkeyPatch) -> None
     assert wanted == {"gdb-multiarch", "qemu-system-ppc64", "powerpc64le-linux-gnu-gcc", "fdtput"}
 
 
-def test_the_inspector_is_run_while_it_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("words", "run"), [(["maps", "--pid", "5"], ["maps", "--pid", "5"]), ([], ["triage"]), (["--cpu", "0"],) * 2]
+)
+def test_the_inspector_is_run_while_it_hangs(monkeypatch: pytest.MonkeyPatch, words: list[str], run: list[str]) -> None:
     machine, hangs = Machine("powernv9-kvm"), []
 
     @contextmanager
@@ -53,10 +56,10 @@ def test_the_inspector_is_run_while_it_hangs(monkeypatch: pytest.MonkeyPatch) ->
         hangs.clear()
 
     def look(looked_at: Machine, words: list[str]) -> int:
-        assert (looked_at, words, hangs) == (machine, ["maps", "--pid", "5"], [True])
+        assert (looked_at, words, hangs) == (machine, run, [True])
         return 7
 
     for name, instead in (("ensure", print), ("guest_files", print), ("hang", scene), ("look", look)):
         monkeypatch.setattr(hang, name, instead)
-    assert hang.main(["maps", "--pid", "5"]) == 7
+    assert hang.main(words) == 7
     assert not hangs
