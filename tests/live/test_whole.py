@@ -19,6 +19,7 @@ from tests.live.tables import Tables
 
 pytestmark = pytest.mark.live
 
+FAULTS = Path(__file__).parents[2] / "fixtures" / "powernv9-faults.jsonl"
 SAMPLING = "triage --seconds 0.5"
 """It lets a guest that ran go on between two samples, as its detail says."""
 LOOKING = (
@@ -61,6 +62,7 @@ LOOKING = (
     "test-age 0x40000000 --lpid 9",
     "dirty-log clear 0x40000000:16M --lpid 9",
     "free --lpid 9",
+    f"replay {FAULTS}",
     "explain --list",
 )
 
