@@ -109,10 +109,12 @@ LIBRARIES = (
 EXTRAS = (
     Library("pyarrow", "Parquet files: 'export FILE.parquet'", (14,)),
     Library("duckdb", "SQL over the mappings: 'sql'", (1, 4)),
+    Library("capstone", "instructions in words", (5,)),
 )
 """What some commands need, and the others do without."""
 
 DEVELOPMENT = (
+    "capstone",
     "drgn",
     "duckdb",
     "hypothesis",

@@ -343,12 +343,15 @@ def tied_to_us() -> list[str]:
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv and os.name == "posix" else []
 
 
-def booted(kind: str = "pseries-p9", timeout: float = 180.0, **options: Any) -> Machine:
-    """A machine that was started and is ready; the caller closes it."""
+def booted(
+    kind: str = "pseries-p9", timeout: float = 180.0, progress: Callable[[float], None] | None = None, **options: Any
+) -> Machine:
+    """A machine that was started and is ready; the caller closes it. ``progress`` is as :meth:`Machine.wait_ready` has
+    it."""
     machine = Machine(kind, **options)
     machine.start()
     try:
-        machine.wait_ready(timeout)
+        machine.wait_ready(timeout, progress)
     except BaseException:
         machine.close()
         raise

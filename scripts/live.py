@@ -79,6 +79,11 @@ def attach(machine: Machine, words: list[str]) -> int:
     say(f"booting a guest ({machine.kind.name}: {machine.kind.what})")
     with Progress() as progress:
         machine.wait_ready(progress=progress)
+    return look(machine, words)
+
+
+def look(machine: Machine, words: list[str]) -> int:
+    """Run the inspector on a guest that is ready; its exit status."""
     command = [str(Path(sys.executable).with_name("inspector")), machine.target, "--ram", str(machine.ram_file)]
     if machine.files is not None:  # firmware has no kernel image
         command += ["--vmlinux", str(machine.vmlinux)]

@@ -3,7 +3,8 @@
 Of each kind: a snapshot (page tables and registers, no code), what QEMU itself said of where some thousand addresses
 go at that very moment, and a note of how it was made. The demo guest of the package is the POWER9 pseries one. The
 host with KVM guests is the scene of :mod:`scripts.scene`, of which more is told (:mod:`scripts.recordscene`); what one
-guest's second-level tree went through is recorded by itself (:mod:`scripts.recordlife`).
+guest's second-level tree went through is recorded by itself (:mod:`scripts.recordlife`), and so is a guest that hangs
+(:mod:`scripts.recordhang`).
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from inspector.recording import LASTING, recording_of
 from inspector.snapshot.write import Summary, write_snapshot
 from scripts.guests import Machine
 from scripts.oracle import addresses, gva2gpa
+from scripts.recordhang import KIND as HANG
+from scripts.recordhang import record_hang
 from scripts.recordlife import KIND as LIFE
 from scripts.recordlife import record_life
 from scripts.recordscene import record_scene
 from scripts.scene import KIND as SCENE
 
-KINDS = ("pseries-p9", "pseries-p10", "powernv9", "pseries-firmware", SCENE, LIFE)
+KINDS = ("pseries-p9", "pseries-p10", "powernv9", "pseries-firmware", SCENE, LIFE, HANG)
 DEMO_KIND = "pseries-p9"
 ADDRESSES = 1500
 
@@ -38,6 +41,9 @@ def main(words: Sequence[str]) -> int:
         print(f"recording {kind}", file=sys.stderr)
         if kind == SCENE:
             record_scene(root / "fixtures", scene_note)
+            continue
+        if kind == HANG:
+            record_hang(root / "fixtures", hang_note)
             continue
         if kind == LIFE:
             record_life(root / "fixtures", life_note)
@@ -83,6 +89,20 @@ def scene_note(machine: Machine, guest: Guest, summary: Summary) -> str:
         "pagemap of the guests' memory, and QEMU's own answers (scripts/recordscene.py says how).",
     ]
     return note(machine, guest, SCENE, lines)
+
+
+def hang_note(machine: Machine, guest: Guest, summary: Summary) -> str:
+    """How that of the hang was made."""
+    last = guest.registers()
+    lines = [
+        f"vCPU {guest.cpu} was stopped in the host, with the last hypervisor storage interrupt of the guest that hangs",
+        f"in its registers: HSRR0 {last.need('hsrr0'):#x}, HDAR {last.need('hdar'):#x}, ASDR {last.need('asdr'):#x}",
+        f"{summary.captured} bytes of page tables and code of {guest.memory.ram.total} of RAM, {summary.cpus} vCPUs",
+        "",
+        f"{HANG}.core.gz holds the host's and the guests' page tables, registers, and the 4K of the guest's",
+        "memory that hold its operations, which are of this project's own (fixtures/guests/guest.S, scripts/hang.py).",
+    ]
+    return note(machine, guest, HANG, lines)
 
 
 def life_note(machine: Machine, guest: Guest, count: int) -> str:

@@ -125,6 +125,7 @@ class FakeControl:
         self.stops_after = stops_after
         self.calls: list[str] = []
         self.on_wait: Callable[[], None] = lambda: None
+        self.monitor_says: dict[str, str] = {"info virtio": "No VirtIO devices\r\n"}
         target.control = self
         target.state = RunState.STOPPED
 
@@ -154,6 +155,10 @@ class FakeControl:
             return False
         self.interrupt()
         return True
+
+    def monitor(self, commands: Sequence[str]) -> list[str]:
+        self.calls += [f"monitor {command}" for command in commands]
+        return [self.monitor_says.get(command, "") for command in commands]
 
     def console(self, command: str) -> str:
         self.calls.append(f"console {command}")

@@ -23,6 +23,8 @@ KINDS = ("pseries-p9", "pseries-p10", "powernv9", "pseries-firmware")
 LINUX = KINDS[:3]
 KVM_HOST = "powernv9-kvm"
 """Of which more is told: see test_fixtures_kvm.py."""
+HANG = "powernv9-hang"
+"""Of which nothing was asked: see test_fixtures_hang.py."""
 LIFE = "powernv9-faults"
 """What a guest went through, and no snapshot: see test_fixtures_life.py."""
 
@@ -33,9 +35,10 @@ def recorded(request: pytest.FixtureRequest) -> Iterator[tuple[str, Guest]]:
         yield request.param, guest
 
 
-def test_every_fixture_has_its_three_files() -> None:
+def test_every_fixture_has_its_files() -> None:
     there = {path.name for path in FIXTURES.iterdir() if path.is_file()}
     kinds = {f"{kind}.{end}" for kind in (*KINDS, KVM_HOST) for end in ("core.gz", "oracle.gz", "txt")}
+    kinds |= {f"{HANG}.{end}" for end in ("core.gz", "txt")}
     assert there == kinds | {f"{LIFE}.{end}" for end in ("jsonl", "oracle.gz", "txt")}
 
 

@@ -24,16 +24,18 @@ RANKS: Mapping[str, int] = MappingProxyType(
         "snapshot": 4,
         "mappings": 5,
         "kvm": 5,
+        "instructions": 5,  # what an instruction reaches: knows the formats of registers, and no source
         "virtio": 5,
         "linux": 5,
         "targets": 5,
         "exporting": 6,
         "top": 6,  # every other module of the package itself: operands, roots, guest, doctor, ...
-        "commands": 7,
-        "render": 8,
-        "ui": 9,
-        "cli": 10,
-        "__main__": 11,
+        "triage": 7,  # what is the matter with a guest, by what all of these say of it
+        "commands": 8,
+        "render": 9,
+        "ui": 10,
+        "cli": 11,
+        "__main__": 12,
     }
 )
 """How far to the right a room lies. One may import what lies further left; rooms of one rank do not know each other."""

@@ -20,10 +20,12 @@ from inspector.commands.registry import (
 )
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("where does it go", ("xlate", "compare", "rmap")),
+    ("what is wrong", ("triage",)),
+    ("where does it go", ("xlate", "compare", "why", "rmap")),
     ("what is there", ("maps", "dirty", "age", "tables", "audit", "sql", "mark", "diff")),
     ("where it begins", ("pids", "lpids", "roots", "ram")),
     ("what does it hold", ("read", "search", "regs", "cpu", "decode", "dsisr", "rmmu")),
+    ("what do its devices do", ("virtio",)),
     ("what would KVM do", ("overlay", "fault", "slot", "unmap", "test-age", "dirty-log", "free", "replay", "explain")),
     ("keep it", ("record", "export", "report", "info")),
     ("make it go and stop", ("continue", "interrupt", "stepi", "gdb")),

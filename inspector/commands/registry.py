@@ -27,6 +27,8 @@ MODULES: Mapping[str, str] = MappingProxyType(
     {
         "xlate": "translation",
         "compare": "translation",
+        "why": "why",
+        "triage": "triage",
         "maps": "maps",
         "dirty": "ageing",
         "age": "ageing",
@@ -58,6 +60,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "free": "lifecycle",
         "replay": "replay",
         "explain": "explain",
+        "virtio": "virtio",
         "record": "record",
         "info": "info",
         "continue": "control",

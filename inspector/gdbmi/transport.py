@@ -175,7 +175,8 @@ class Transport:
     def poll(self, seconds: float = 0.0) -> None:
         """Notice what gdb has said by itself, waiting up to ``seconds`` for it to say something."""
         if self.lost is None:
-            self._fill(monotonic() + seconds, 0.0)
+            told = any(b"\n" in chunk for chunk in self._chunks)  # with the last reply: there may be no more to come
+            self._fill(monotonic() + (0.0 if told else seconds), 0.0)
             data = b"".join(self._chunks)
             whole = data.rfind(b"\n") + 1
             self._notice(data[:whole])

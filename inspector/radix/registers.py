@@ -161,7 +161,8 @@ _BEFORE_ISA_3 = ("DIRECT", "EXTCTL", "ICSWX", "CI")
 """Bits that Linux still names and ISA 3.0 does not."""
 
 
-def _causes(value: int) -> str:
+def describe_causes(value: int) -> str:
+    """The causes that DSISR, HDSISR or the failed fetch's part of SRR1 names, in words."""
     return "; ".join(meaning for bit, meaning in _CAUSES.values() if value >> bit & 1) or "nothing said"
 
 
@@ -174,7 +175,7 @@ def _dsisr(name: str, title: str) -> Format:
             flag(short, bit, meaning, "" if short in _BEFORE_ISA_3 else DSI_ISA)
             for short, (bit, meaning) in _CAUSES.items()
         ),
-        _causes,
+        describe_causes,
         source=REG_H,
     )
 
@@ -210,7 +211,7 @@ def _srr1(name: str, title: str) -> Format:
         lambda value: (
             f"from {describe_msr(value)}"
             + (
-                f"; if a fetch failed: {_causes(value & _FETCH_MASK)}"
+                f"; if a fetch failed: {describe_causes(value & _FETCH_MASK)}"
                 if value & _FETCH_MASK
                 else "; no fetch failure said"
             )

@@ -51,7 +51,9 @@ class Fault(Exception):
     """Where a walk ended early. ``bits`` go to DSISR, HDSISR or SRR1; None where only this walk ended, because what
     the guest itself would find there is not known."""
 
-    def __init__(self, cause: str, reason: str, bits: int | None, stage: int) -> None:
+    def __init__(self, cause: str, reason: str, bits: int | None, stage: int, guest_real: int | None = None) -> None:
+        self.guest_real = guest_real
+        """What was to be led on by the partition-scoped tree; None where that is the access itself, or nothing was."""
         self.cause = cause
         self.reason = reason
         self.bits = bits
@@ -290,6 +292,7 @@ class Walk:
                     f"the {purpose} at {self.real} {guest_real:#x} cannot be reached: {fault.reason}",
                     None if fault.bits is None else fault.bits | DSISR_PRTABLE_FAULT,
                     fault.stage,
+                    guest_real,
                 ) from None
 
         return resolve

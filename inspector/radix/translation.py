@@ -81,9 +81,10 @@ class Translation:
     and the second failed), and ``page_shift`` log2 of the smallest page on the way. ``errno`` is set for software walks
     only. ``cause`` is a slug and ``reason`` its sentence; ``stage`` is the stage that failed, numbered as :class:`Step`
     has it. Of a guest's guest ``lpid`` and ``gra`` are its own, and ``outer_lpid`` and ``outer_gra`` its hypervisor's:
-    the LPID that the host gave that, and what that calls real (told too where only the host's stage failed). ``leaf``
-    is the raw process-scoped leaf (the partition-scoped one where there is no other). ``notes`` are what should be
-    known besides: assumptions made, and oddities that the hardware passes over.
+    the LPID that the host gave that, and what that calls real (told too where only the host's stage failed).
+    ``table_gra`` is the guest real address of an entry that the second stage did not lead on to. ``leaf`` is the raw
+    process-scoped leaf (the partition-scoped one where there is no other). ``notes`` are what should be known besides:
+    assumptions made, and oddities that the hardware passes over.
     """
 
     ea: int
@@ -104,6 +105,7 @@ class Translation:
     rights: Rights = NO_RIGHTS
     leaf: int | None = None
     stage: int | None = None
+    table_gra: int | None = None
     interrupt: Interrupt | None = None
     relocation: bool = True
     steps: tuple[Step, ...] = ()

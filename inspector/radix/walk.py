@@ -165,6 +165,6 @@ def translate(
         raised = None
         if stop.bits is not None:
             raised = interrupt_for(access, stop.bits, partition_scoped=stop.stage >= 2)
-        return fault(stop.cause, stop.reason, stop.stage, raised)
+        return replace(fault(stop.cause, stop.reason, stop.stage, raised), table_gra=stop.guest_real)
     where = replace(answer, ra=ra, gra=gra, outer_gra=outer_gra, page_shift=shift, rights=rights)
     return done(replace(where, leaf=leaf.entry if leaf else None))

@@ -83,6 +83,10 @@ class RunControl(Protocol):
     def console(self, command: str) -> str:
         """What gdb prints for a command that only looks. Raises UsageError for one that would write."""
 
+    def monitor(self, commands: Sequence[str]) -> list[str]:
+        """What QEMU's monitor prints for commands of this program's own that only look, asked in one go; empty where
+        it was refused. Raises NotSupported while the guest runs."""
+
 
 @dataclass(frozen=True, slots=True)
 class KnownRoots:

@@ -207,6 +207,14 @@ class LiveControl(GuestControl):
         except TargetLost:
             return
 
+    def monitor(self, commands: Sequence[str]) -> list[str]:
+        """What QEMU's monitor prints for commands that only look; not for words from outside. Raises NotSupported
+        while the guest runs."""
+        self.poll()
+        if self.session.clock.running:
+            raise NotSupported("the guest is running, and its monitor is not reached meanwhile; 'interrupt' it first")
+        return [said or "" for said in self.session.monitors(list(commands))]
+
     def console(self, command: str) -> str:
         """What gdb prints for a command that only looks; its memory reads are of RAM, by real address.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 import time
@@ -179,6 +180,15 @@ def test_state_changes_are_noticed_wherever_they_stand(start: Start) -> None:
     transport.poll()
     transport.command("-three")
     assert not transport.stopped, "an old record was noticed twice"
+
+
+def test_a_stop_that_came_with_a_reply_is_not_waited_for(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """gdb may have said all that it has to say."""
+    transport = start({"match": "^-two", "say": record("done") + '*stopped,reason="signal-received"\n'})
+    transport.command("-two")
+    monkeypatch.setattr(select, "select", lambda *_: pytest.fail("it waits for more"))
+    transport.poll(60.0)
+    assert transport.stopped
 
 
 def test_a_guest_that_goes_while_nobody_asks_is_noticed(start: Start) -> None:

@@ -151,8 +151,9 @@ def test_it_works_from_elsewhere_and_through_a_link(clone: Path, programs: Progr
     assert run(link, programs, "info", cwd=Path("/")).stdout == "1 words\ninfo\n"
 
 
-def test_live_runs_the_harness(clone: Path, programs: Programs) -> None:
-    assert run(ready(clone, programs), programs, "live", "maps").stdout == "python -P -m scripts.live maps\n"
+@pytest.mark.parametrize("scene", ["live", "hang"])
+def test_live_runs_the_harness(clone: Path, programs: Programs, scene: str) -> None:
+    assert run(ready(clone, programs), programs, scene, "maps").stdout == f"python -P -m scripts.{scene} maps\n"
 
 
 def test_a_changed_pyproject_is_installed_again(clone: Path, programs: Programs) -> None:

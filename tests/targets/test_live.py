@@ -21,7 +21,7 @@ from inspector.errors import (
 )
 from inspector.targets.base import RunState
 from inspector.targets.live import LiveTarget, open_live
-from tests.gdbmi.fakes import FakeGdb, FakeStub, attach_rules, memory_record, record
+from tests.gdbmi.fakes import FakeGdb, FakeStub, attach_rules, memory_record, record, target_text
 
 STOPPED = '*stopped,reason="signal-received",thread-id="1",stopped-threads="all"\n'
 
@@ -52,6 +52,18 @@ def opened(folder: Path, *rules: dict[str, Any], running: bool = True, **options
             yield target, gdb
         finally:
             target.close()
+
+
+def test_the_monitor_is_asked_only_while_the_guest_stands_still(tmp_path: Path) -> None:
+    rules = (
+        {"match": r"monitor info virtio\"", "say": target_text("/machine/x [virtio-rng]")},
+        {"match": r"monitor info none", "say": record('error,msg="Target does not support this command."')},
+    )
+    with opened(tmp_path, *rules) as (target, _):
+        assert target.control.monitor(["info virtio", "info none"]) == ["/machine/x [virtio-rng]\r\n", ""]
+        target.control.resume()
+        with pytest.raises(NotSupported, match="interrupt"):
+            target.control.monitor(["info virtio"])
 
 
 def test_registers_are_read_once_an_epoch_under_their_own_names(tmp_path: Path) -> None:

@@ -1,0 +1,259 @@
+"""``virtio``: the virtio devices, what each of them says of itself, and where its registers and rings are."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from inspector.commands.registry import Answered, Command, Example, Parser, Session
+from inspector.commands.scope import EVERY_PROCESS, Beside, looked_at
+from inspector.errors import UsageError
+from inspector.radix.bits import ATT_NON_IDEMPOTENT
+from inspector.virtio import words
+from inspector.virtio.bus import Bus, bus_of
+from inspector.virtio.ring import CHAINS, Part, Problem, Queue, device_problems, modern, read_queue
+from inspector.virtio.state import Bar, DeviceState, VirtioState
+
+if TYPE_CHECKING:
+    from inspector.mappings.runs import Run
+    from inspector.spaces import Spaces
+
+MOST_MAPPINGS = 64
+"""Mappings of one BAR or ring that are kept; all are counted."""
+NOTIFY = "virtio-pci-notify"
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """``size`` bytes from effective address ``ea`` on that reach real address ``ra``; ``run`` are the pages."""
+
+    ea: int
+    ra: int
+    size: int
+    run: Run
+
+    @property
+    def io(self) -> bool:
+        """Marked as I/O: non-idempotent, so that no access is made twice, ahead of time or out of order."""
+        return self.run.attribute == ATT_NON_IDEMPOTENT
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What maps some bytes: the first of the mappings, and how many there are; None: the tables could not be read."""
+
+    mapped: tuple[Mapped, ...] = ()
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BarAt:
+    """A BAR, and what maps it."""
+
+    bar: Bar
+    where: Where
+
+
+@dataclass(frozen=True, slots=True)
+class QueueAt:
+    """A queue, and what maps each of its parts, by the part's name."""
+
+    queue: Queue
+    where: dict[str, Where]
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device. ``wide`` is that all of it is to be told, ``problems`` are those of the device and its BARs (a
+    queue's are the queue's), ``remarks`` what should be known of the answer."""
+
+    topic: ClassVar[str] = "virtio"
+    state: DeviceState
+    source: str
+    bars: tuple[BarAt, ...]
+    queues: tuple[QueueAt, ...]
+    problems: tuple[Problem, ...]
+    remarks: tuple[str, ...]
+    wide: bool
+    only: int | None = None
+
+    @property
+    def ok(self) -> bool:
+        """False where something of it cannot be right."""
+        return not self.problems and not any(each.queue.problems for each in self.queues)
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing(Answered):
+    """That there are no devices to tell, and why."""
+
+    topic: ClassVar[str] = "virtio"
+    reason: str
+
+
+Answer = Device | Nothing | Beside
+
+
+def _virtio(session: Session, arguments: Namespace) -> Iterator[Answer]:
+    state = _asked(session, arguments.qmp)
+    if state is None:
+        yield Nothing(
+            f"{session.at.target.name} is recorded, and its virtio devices were not; 'virtio' asks a live guest, as "
+            "in: inspector gdb:HOST:PORT virtio"
+        )
+        return
+    if not state.devices:
+        yield Nothing("there are no virtio devices")
+        return
+    devices = _chosen(state, arguments.device)
+    number = None if arguments.queue is None else session.value(arguments.queue)
+    chains = CHAINS if arguments.chains is None else session.value(arguments.chains)
+    if number is not None:
+        most = max((each.count for each in devices), default=0)
+        devices = [each for each in devices if any(queue.index == number for queue in each.queues)]
+        if not devices:
+            raise UsageError(f"no device that was asked for has a queue {number}; there are {most} at most, from 0")
+    spaces = yield from looked_at(session, EVERY_PROCESS)
+    for each in devices:
+        wide = arguments.device is not None or number is not None
+        yield _device(session, spaces, state, each, number, chains, wide)
+
+
+def _asked(session: Session, qmp: str | None) -> VirtioState | None:
+    from inspector import devices
+
+    if qmp is None:
+        return devices.of_guest(session.at)
+    from inspector.qmp import Qmp
+
+    with Qmp(qmp) as client:
+        return devices.of_qmp(client)
+
+
+def _chosen(state: VirtioState, word: str | None) -> Sequence[DeviceState]:
+    """The devices that a word means: all, or those of a place on PCI, a name or a part of QEMU's path."""
+    if word is None:
+        return state.devices
+    fitting = [each for each in state.devices if word in (each.slot, each.slot.partition(":")[2], each.path)]
+    fitting = fitting or [
+        each for each in state.devices if word in (each.name, each.name.removeprefix("virtio-"), *each.path.split("/"))
+    ]
+    if not fitting:
+        there = ", ".join(dict.fromkeys(each.slot or each.path for each in state.devices))
+        raise UsageError(f"there is no virtio device {word!r}; there are {there}")
+    return fitting
+
+
+def _device(
+    session: Session,
+    spaces: Spaces | None,
+    state: VirtioState,
+    device: DeviceState,
+    number: int | None,
+    chains: int,
+    wide: bool,
+) -> Device:
+    memory = session.at.memory
+    bus = bus_of(words.has(device.features, words.ACCESS_PLATFORM), state.windows)
+    bars = tuple(
+        BarAt(each, Where() if each.real is None or each.io else _where(spaces, each.real, each.size))
+        for each in device.bars
+    )
+    queues = tuple(
+        QueueAt(queue, {part.name: _of_part(spaces, part) for part in queue.parts})
+        for each in device.queues
+        if number is None or each.index == number
+        for queue in (read_queue(memory, bus, device, each, chains),)
+    )
+    problems = (*device_problems(device), *_of_bars(device, bars))
+    return Device(state=device, source=state.source, bars=bars, queues=queues, problems=problems,
+                  remarks=tuple(_remarks(device, bus, queues)), wide=wide, only=number)  # fmt: skip
+
+
+def _of_part(spaces: Spaces | None, part: Part) -> Where:
+    return Where() if part.real is None else _where(spaces, part.real, part.size)
+
+
+def _where(spaces: Spaces | None, start: int, size: int) -> Where:
+    """All that maps any of ``size`` bytes at a real address, cut to them."""
+    if spaces is None:
+        return Where()
+    from inspector.mappings.ranges import coalesce
+    from inspector.mappings.runs import runs_of
+
+    leaves = spaces.columns.take(spaces.index.lookup(start, start + size))
+    if not len(leaves):
+        return Where((), 0)
+    found = coalesce(leaves)
+    return Where(tuple(_cut(run, start, start + size) for run in runs_of(found.take(slice(MOST_MAPPINGS)))), len(found))
+
+
+def _cut(run: Run, start: int, end: int) -> Mapped:
+    first, last = max(run.ra, start), min(run.ra + run.size, end)
+    return Mapped(run.ea + first - run.ra, first, last - first, run)
+
+
+def _of_bars(device: DeviceState, bars: Sequence[BarAt]) -> Iterator[Problem]:
+    """What of the registers' mappings cannot work: only of a device that a driver drives."""
+    if not device.status & words.DRIVER_OK:
+        return
+    for each in bars:
+        bar, where = each.bar, each.where
+        if where.count is None:
+            continue
+        notify = any(part.name.startswith(NOTIFY) for part in bar.parts)
+        if not where.count and notify and modern(device):
+            yield Problem(
+                "mmio-not-mapped",
+                f"nothing maps BAR {bar.number} at {bar.real:#x}, by which the driver notifies the device",
+            )
+        wrong = next((mapped for mapped in where.mapped if not mapped.io), None)
+        if wrong is not None:
+            yield Problem(
+                "mmio-not-io",
+                f"BAR {bar.number} is mapped at {wrong.ea:#x} without the attribute of I/O (non-idempotent)",
+            )
+
+
+def _remarks(device: DeviceState, bus: Bus, queues: Sequence[QueueAt]) -> Iterator[str]:
+    if bus.translated:
+        if bus.direct is None:
+            yield "its addresses go through the IOMMU, whose table cannot be followed from here: rings are not read"
+        else:
+            said = [each.queue for each in queues if each.queue.used and each.queue.state.used_idx]
+            fits = all(each.used and each.used.idx == each.state.used_idx for each in said)
+            sure = "; the used indices in it are the device's own" if said and fits else ""
+            yield f"{bus.presumed} ({bus.direct.name} at {bus.direct.start:#x}){sure}"
+    if device.vhost:
+        yield "vhost works on its rings, and QEMU's own indices need not be up to date"
+    if not device.bars:
+        yield "which PCI function it is behind, if any, could not be told"
+
+
+def _virtio_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "device", nargs="?", metavar="DEVICE", help="a place on PCI (00:02.0), a kind (blk), an id; all where none is"
+    )
+    parser.add_argument("--queue", metavar="N", help="of this queue only")
+    parser.add_argument("--chains", metavar="N", help=f"follow so many pending chains of a queue ({CHAINS})")
+    parser.add_argument("--qmp", metavar="unix:PATH", help="ask through this QMP socket instead of the gdbstub")
+
+
+COMMANDS = (
+    Command(
+        "virtio",
+        "the virtio devices, their registers' mappings, queues and rings",
+        _virtio,
+        _virtio_arguments,
+        (Example("virtio", "every device in a few lines: status, features, queues"),),
+        "Devices and what they say of themselves come from QEMU's monitor, 7.2 or later; rings are read from RAM, and "
+        "nothing else is read. Pending are buffers that the driver made available and the device has not taken; "
+        "untaken, used ones that the driver may not have looked at (at most so many, by the index at which it wants "
+        "the next interrupt; without EVENT_IDX nothing says that). A DEVICE or --queue tells all: each bit in words, "
+        "each mapping, the chains behind pending heads. What cannot be right makes exit status 1. Packed rings are "
+        "not read. Behind an IOMMU rings are read through Linux's 64-bit window, which is presumed to have all RAM in "
+        "order: the table itself is the hypervisor's on pseries, and only the bridge says where it is on powernv.",
+    ),
+)

@@ -1,0 +1,118 @@
+"""The registers of every vCPU, a few times over a second or two, and how long the guest stood still for that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from inspector.guest import Guest
+
+MOST = 9
+"""Samples; each stops the guest for some hundredths of a second."""
+DEFAULT_SECONDS = 2.0
+STATE = ("nip", "msr", "lr", "pid", "lpidr", "dar", "dsisr", "srr0", "srr1")
+LAST_FAULT = ("hsrr0", "hsrr1", "hdar", "hdsisr", "asdr")
+"""What a hypervisor storage interrupt leaves in a vCPU's registers until the next (Power ISA 3.0B, book III, 6.5.16):
+its guest's NIP and MSR, its EA, the cause, and the guest real address. The host's own external interrupts take the
+first two as well, and so does entering a guest (Linux 6.1, ``kvmhv_vcpu_entry_p9``)."""
+WANTED = (*STATE, *LAST_FAULT)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The registers at one stop, by vCPU and canonical name, as far as they are known; ``at`` is in seconds from the
+    first sample."""
+
+    at: float
+    cpus: Mapping[int, Mapping[str, int]]
+
+
+@dataclass
+class Sampling:
+    """How samples were taken. ``stood`` is how many seconds the guest stood still meanwhile, None of a recorded one;
+    ``why_one`` says why there is one only."""
+
+    asked: float
+    samples: list[Sample] = field(default_factory=list)
+    stood: float | None = None
+    why_one: str = ""
+
+
+def found_running(guest: Guest) -> bool | None:
+    """Whether a live guest ran when it was attached to; None where that could not be told."""
+    found: bool | None = getattr(guest.target, "found_running", False)
+    return found
+
+
+def taken(
+    guest: Guest,
+    seconds: float | None,
+    look: Callable[[], object] = lambda: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Sampling:
+    """Sample a guest for so many ``seconds``; None are DEFAULT_SECONDS, or none where it could not be told that it ran
+    when it was found. It is let run in between only if it ran when it was found, or runs now. It is stopped afterwards,
+    for the caller to look at, as :func:`standing` has it. ``look`` is called at every stop."""
+    ran = found_running(guest)
+    may_run = guest.target.control is not None and (bool(ran) or (ran is None and seconds is not None))
+    sampling = Sampling(DEFAULT_SECONDS if seconds is None else seconds)
+    if guest.target.control is None:
+        sampling.why_one = "it is recorded: one moment is all there is"
+    elif not may_run:
+        known = "was stopped when it was found" if ran is False else "may have been stopped when it was found"
+        sampling.why_one = f"the guest {known}, and so is not let run"
+    elif not sampling.asked:
+        sampling.why_one = "no time was given to it"
+    begun = clock()
+    stood = 0.0
+    count = 1 if sampling.why_one else MOST
+    for number in range(count):
+        stopped = clock()
+        if number:
+            stood += _let_run(guest, begun + sampling.asked * number / (count - 1), sampling, clock)
+            stopped = clock()
+        sampling.samples.append(Sample(stopped - begun, dict(_registers(guest))))
+        look()
+        stood += clock() - stopped
+        if sampling.why_one:
+            break
+    if guest.target.control is not None:
+        sampling.stood = stood
+    return sampling
+
+
+def _let_run(guest: Guest, until: float, sampling: Sampling, clock: Callable[[], float]) -> float:
+    """Let it run until then, and stop it again; for how many seconds it stood before it ran."""
+    begun = clock()
+    _ = guest.roots  # found while it stands
+    stood = clock() - begun
+    try:
+        guest.resume()
+        if guest.control.wait(max(0.0, until - clock())):
+            sampling.why_one = "the guest stopped by itself"
+    finally:
+        if guest.running:
+            guest.control.interrupt()
+    return stood
+
+
+@contextmanager
+def standing(guest: Guest) -> Iterator[None]:
+    """The guest stopped within, and running again afterwards where it runs now."""
+    if not guest.running:
+        yield
+        return
+    guest.control.interrupt()
+    try:
+        yield
+    finally:
+        if not guest.running:
+            guest.resume()
+
+
+def _registers(guest: Guest) -> Iterator[tuple[int, Mapping[str, int]]]:
+    for cpu in guest.target.cpus:
+        known = guest.registers(cpu, WANTED)
+        yield cpu, {name: value for name in WANTED if (value := known.get(name)) is not None}

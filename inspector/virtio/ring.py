@@ -1,0 +1,276 @@
+"""A queue as it stands: its split ring out of RAM, held against what the device says of it.
+
+What the driver has done is in the available ring, what the device has done in the used ring and in the device itself
+(state.QueueState). What the driver has taken out of the used ring is in neither: only with EVENT_IDX does the index at
+which it wants the next interrupt tell how far it had come (virtio 1.2, 2.7.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from inspector.errors import MemoryReadError
+from inspector.memory.physical import PhysicalMemory
+from inspector.virtio import words
+from inspector.virtio.bus import Bus
+from inspector.virtio.chain import Chain, follow
+from inspector.virtio.layout import (
+    ALIGNMENT,
+    DESCRIPTOR_BYTES,
+    MOST_ENTRIES,
+    NO_INTERRUPT,
+    NO_NOTIFY,
+    Available,
+    Descriptor,
+    Used,
+    behind,
+    descriptor,
+    sizes,
+    wants_event,
+)
+from inspector.virtio.state import DeviceState, QueueState
+
+CHAINS = 4
+"""Pending chains, and the latest used ones, that are followed where nothing is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of a queue's three parts: ``size`` bytes at bus address ``address``; ``real`` where that is RAM, or ``why``
+    not."""
+
+    name: str
+    address: int
+    size: int
+    real: int | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What cannot be right: a slug, and the sentence."""
+
+    slug: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """One queue. ``available`` and ``used`` are None where they could not be read.
+
+    ``pending`` counts buffers that the driver made available and the device has not taken, ``taken`` those that it has
+    and did not give back; ``untaken`` is how many used ones the driver may not have looked at yet, at most. None: not
+    known. ``unsaid`` is why a ring that is set up was not looked into. ``chains`` are those behind pending heads, the
+    oldest first; ``latest`` is (head, bytes) of what the device gave back last, the latest first. ``recent`` are the
+    first descriptors of what the driver made available last, the latest first, as they stand in the table now: those
+    that were given back since may have been used anew."""
+
+    state: QueueState
+    name: str
+    parts: tuple[Part, ...] = ()
+    available: Available | None = None
+    used: Used | None = None
+    pending: int | None = None
+    taken: int | None = None
+    untaken: int | None = None
+    interrupt_off: bool | None = None
+    notify_off: bool | None = None
+    kick_due: bool | None = None
+    chains: tuple[Chain, ...] = ()
+    latest: tuple[tuple[int, int], ...] = ()
+    recent: tuple[Descriptor, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    unsaid: str = ""
+
+    @property
+    def set_up(self) -> bool:
+        """The driver has given it rings."""
+        return bool(self.state.desc)
+
+
+def read_queue(memory: PhysicalMemory, bus: Bus, device: DeviceState, state: QueueState, chains: int = CHAINS) -> Queue:
+    """The queue ``state`` of a device, its rings read from RAM and nothing but RAM; at most ``chains`` chains."""
+    name = words.queue_name(device.device_id, state.index, device.count, device.features)
+    if not state.desc:
+        return Queue(state, name)
+    if words.has(device.features, words.RING_PACKED):
+        return Queue(state, name, unsaid="it is a packed ring, and only split ones are read here")
+    if not 0 < state.num <= MOST_ENTRIES:
+        wrong = Problem("size-impossible", f"the queue has {state.num} entries, and 1 to {MOST_ENTRIES} are possible")
+        return Queue(state, name, problems=(wrong,))
+    parts = tuple(_part(memory, bus, state, which, size) for which, size in sizes(state.num).items())
+    problems = list(_of_parts(parts))
+    by_name = {each.name: each for each in parts}
+    raw = {which: _bytes(memory, by_name[which], problems) for which in ("avail", "used")}
+    available = Available.parse(raw["avail"], state.num, device.little) if raw["avail"] is not None else None
+    used = Used.parse(raw["used"], state.num, device.little) if raw["used"] is not None else None
+    queue = _Judged(device, state, available, used)
+    problems += queue.problems()
+    found: tuple[Chain, ...] = ()
+    pending = queue.pending
+    if available is not None and pending is not None and state.last_avail_idx is not None and pending <= state.num:
+        heads = [available.ring[(state.last_avail_idx + n) % state.num] for n in range(min(pending, chains))]
+        found = tuple(follow(memory, bus, state.desc, state.num, head, device.little) for head in heads)
+        problems += [Problem(each.problem, f"head {each.head}: {each.reason}") for each in found if each.problem]
+    latest: tuple[tuple[int, int], ...] = ()
+    if used is not None:
+        told = min(used.idx if used.idx < state.num else state.num, chains)
+        latest = tuple(used.ring[(used.idx - 1 - n) % state.num] for n in range(told))
+    return Queue(
+        state,
+        name,
+        parts,
+        available,
+        used,
+        pending,
+        state.inuse,
+        queue.untaken,
+        queue.interrupt_off,
+        queue.notify_off,
+        queue.kick_due,
+        found,
+        latest,
+        tuple(_recent(memory, by_name["desc"], available, state.num, device.little, chains)),
+        tuple(problems),
+    )
+
+
+def _part(memory: PhysicalMemory, bus: Bus, state: QueueState, which: str, size: int) -> Part:
+    address = {"desc": state.desc, "avail": state.avail, "used": state.used}[which]
+    return Part(which, address, size, *bus.real(memory.ram, address, size))
+
+
+NAMES = {"desc": "descriptor table", "avail": "available ring", "used": "used ring"}
+
+
+def _of_parts(parts: tuple[Part, ...]) -> Iterator[Problem]:
+    for part in parts:
+        if part.address % ALIGNMENT[part.name]:
+            at = f"{part.address:#x}, no multiple of {ALIGNMENT[part.name]}"
+            yield Problem("ring-misaligned", f"the {NAMES[part.name]} is at {at}")
+        if part.real is None and "cannot be followed" not in part.why:
+            yield Problem("ring-not-ram", f"the {NAMES[part.name]}: {part.why}")
+
+
+def _bytes(memory: PhysicalMemory, part: Part, problems: list[Problem]) -> bytes | None:
+    if part.real is None:
+        return None
+    try:
+        return memory.read(part.real, part.size)
+    except MemoryReadError as error:
+        problems.append(Problem("ring-unreadable", f"the {NAMES[part.name]} could not be read ({error})"))
+        return None
+
+
+def _recent(
+    memory: PhysicalMemory, table: Part, available: Available | None, num: int, little: bool, most: int
+) -> Iterator[Descriptor]:
+    if available is None or table.real is None:
+        return
+    heads = [available.ring[(available.idx - 1 - n) % num] for n in range(min(available.idx, num, most))]
+    for head in dict.fromkeys(heads):
+        if head < num:
+            try:
+                raw = memory.read(table.real + head * DESCRIPTOR_BYTES, DESCRIPTOR_BYTES)
+            except MemoryReadError:
+                continue
+            yield replace(descriptor(raw, 0, little), index=head)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What follows from both sides of one queue."""
+
+    device: DeviceState
+    state: QueueState
+    available: Available | None
+    used: Used | None
+
+    @property
+    def events(self) -> bool:
+        """Whether event indices say who is to be told, and not the flags."""
+        return words.has(self.device.features, words.EVENT_IDX)
+
+    @property
+    def pending(self) -> int | None:
+        """Available, and not taken by the device."""
+        if self.available is None or self.state.last_avail_idx is None:
+            return None
+        return behind(self.available.idx, self.state.last_avail_idx)
+
+    @property
+    def untaken(self) -> int | None:
+        """Used, and not taken by the driver, at most: with EVENT_IDX the driver had come as far as ``used_event``."""
+        if self.available is None or self.used is None:
+            return None
+        if self.used.idx == 0 and self.available.idx == 0:
+            return 0
+        far = behind(self.used.idx, self.available.event) if self.events else None
+        # A driver that wants no interrupt at all leaves an old index there.
+        return far if far is not None and far <= self.state.num else None
+
+    @property
+    def interrupt_off(self) -> bool | None:
+        """Whether the driver asked not to be interrupted for what is in the used ring after the last interrupt."""
+        if self.available is None or self.used is None:
+            return None
+        if not self.events:
+            return bool(self.available.flags & NO_INTERRUPT)
+        if not self.state.signalled_used_valid or self.used.idx == self.state.signalled_used:
+            return None
+        return not wants_event(self.available.event, self.used.idx, self.state.signalled_used)
+
+    @property
+    def notify_off(self) -> bool | None:
+        """Whether the device asked not to be notified; with EVENT_IDX its index says that, and this is None."""
+        return None if self.used is None or self.events else bool(self.used.flags & NO_NOTIFY)
+
+    @property
+    def kick_due(self) -> bool | None:
+        """Whether the driver had to notify the device of what is pending. None where nothing is pending."""
+        if self.used is None or self.available is None or not self.pending or self.state.last_avail_idx is None:
+            return None
+        if self.events:
+            return wants_event(self.used.event, self.available.idx, self.state.last_avail_idx)
+        return not self.used.flags & NO_NOTIFY
+
+    def problems(self) -> Iterator[Problem]:
+        """What of the indices cannot be."""
+        state, num = self.state, self.state.num
+        if self.available is not None and self.pending is not None and self.pending > num:
+            yield Problem(
+                "index-impossible",
+                f"the driver's index is {self.available.idx} and the device had come to {state.last_avail_idx}: "
+                f"that is {self.pending} buffers in a queue of {num}",
+            )
+        if self.used is not None and self.used.idx != state.used_idx:
+            yield Problem(
+                "used-differs",
+                f"the used ring's index is {self.used.idx} in RAM, and the device wrote {state.used_idx}: something "
+                "else wrote there, or the ring is elsewhere",
+            )
+        if self.available is not None and self.used is not None:
+            out = behind(self.available.idx, self.used.idx)
+            if out > num and (self.pending or 0) <= num:
+                yield Problem("index-impossible", f"{out} buffers are out, and the queue has {num}")
+        if state.inuse > num:
+            yield Problem("inuse-impossible", f"the device holds {state.inuse} buffers of a queue of {num}")
+
+
+def device_problems(device: DeviceState) -> Iterator[Problem]:
+    """What a device's own status says is wrong."""
+    if device.broken:
+        yield Problem("device-broken", "QEMU has given the device up, and takes nothing more until it is reset")
+    if device.status & words.NEEDS_RESET:
+        yield Problem("needs-reset", "the device has met an error and says that it must be reset")
+    if device.status & words.FAILED:
+        yield Problem("driver-failed", "the driver has given the device up (FAILED)")
+    if device.status & words.DRIVER_OK and not device.status & words.FEATURES_OK and modern(device):
+        yield Problem("status-impossible", "DRIVER_OK is set and FEATURES_OK is not")
+    if device.disabled:
+        yield Problem("device-disabled", "the device is disabled, as one that stands by for another")
+
+
+def modern(device: DeviceState) -> bool:
+    """Whether the driver took the device for one of virtio 1.0 or later."""
+    return words.has(device.features, words.VERSION_1)

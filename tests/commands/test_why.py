@@ -1,0 +1,164 @@
+"""why: the prediction in words and in JSON, who is asked about, and what the vCPU's own record is held to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import inspector
+from inspector.errors import UsageError
+from tests.commands.asking import ask, shown, told
+from tests.fakes import (
+    BROKEN_EA,
+    BROKEN_PID,
+    IO,
+    KERNEL,
+    NIP,
+    PID,
+    USER_DATA_EA,
+    USER_MSR,
+    USER_TEXT_EA,
+    FakeControl,
+    FakeTarget,
+    MiB,
+    bare_target,
+    broken_target,
+    guest,
+    kvm_host_target,
+    linux_target,
+)
+
+FIXTURES = Path(__file__).parent.parent.parent / "fixtures"
+DATA = KERNEL + 40 * MiB
+"""The kernel's data, which cannot be executed."""
+RECORDED = USER_DATA_EA + 0x40
+"""In DAR of the fakes: a store that found no translation."""
+
+
+def why(words: str, target: FakeTarget | None = None) -> dict[str, Any]:
+    (answer,) = told(f"why {words}", target)
+    return answer
+
+
+def test_kuap_and_kuep_are_named() -> None:
+    data = why(f"{USER_DATA_EA:#x} --access w")
+    assert (data["cause"], data["interrupt"]["name"], data["interrupt"]["bits"]) == ("key", "DSI", "0xa000000")
+    assert "KUAP" in data["reason"]
+    code = why(f"{USER_TEXT_EA:#x} --access x")
+    assert (code["cause"], code["interrupt"]["vector"]) == ("key", "0x400")
+    assert "KUEP" in code["reason"]
+    assert int(code["interrupt"]["registers"]["srr1"], 0) & 0x1000_0000
+
+
+def test_each_reason_has_its_interrupt() -> None:
+    assert why(f"{DATA:#x} --access x")["cause"] == "protection"
+    assert why(f"{IO:#x} --access x")["cause"] == "guarded"
+    segment = why(f"{KERNEL + (1 << 52):#x}")["interrupt"]
+    assert (segment["name"], segment["vector"], segment["registers"].keys()) == ("DSEG", "0x380", {"dar"})
+    target = linux_target()
+    target.set(0, msr=USER_MSR)
+    assert why(f"{DATA:#x} --access r", target)["cause"] == "privilege"
+    broken = broken_target()
+    causes = {why(f"{BROKEN_EA + n * 2 * MiB:#x} --pid {BROKEN_PID} --access r", broken)["cause"] for n in range(0, 5)}
+    assert len(causes) >= 3
+
+
+def test_the_second_stage_is_told_apart() -> None:
+    host = kvm_host_target()
+    answer = why("0x1234560000 --access r --lpid 1 --pid 5", host)
+    assert answer["faults"]
+    assert answer["interrupt"]["name"] in ("DSI", "HDSI")
+    empty = why(f"{KERNEL:#x} --access r --lpid 2", host)
+    assert (empty["interrupt"]["vector"], empty["stage"]) == ("0xe00", 2)
+    assert {"hdar", "hdsisr", "asdr"} == empty["interrupt"]["registers"].keys()
+
+
+def test_the_access_is_the_recorded_one_or_a_fetch_at_nip_or_a_load() -> None:
+    assert why(f"{RECORDED:#x}")["access"] == "w"
+    assert why(f"{NIP:#x}")["access"] == "x"
+    assert why(f"{DATA:#x}")["access"] == "r"
+    assert why(f"{RECORDED:#x} --access r")["chosen"] is None
+
+
+def test_what_the_vcpu_recorded_is_held_to_the_tables() -> None:
+    (record,) = why(f"{RECORDED:#x}")["recorded"]
+    assert (record["verdict"], record["bits"], record["registers"]) == ("changed-since", "0x42000000", ["dar", "dsisr"])
+    assert "goes well in the state that it was interrupted in" in record["says"], "the kernel may not, but the user may"
+    target = linux_target()
+    target.set(0, srr1=None)
+    (record,) = why(f"{RECORDED:#x}", target)["recorded"]
+    assert "goes well for user code" in record["says"]
+    missing = 0x5000_0000
+    target.set(0, dar=missing, dsisr=0x4000_0000)
+    (record,) = why(f"{missing:#x}", target)["recorded"]
+    assert (record["verdict"], record["access"]) == ("agrees", "r")
+    (record,) = why(f"{DATA:#x}", target)["recorded"]
+    assert record["verdict"] == "other-address"
+
+
+def test_it_is_held_in_the_state_that_was_interrupted() -> None:
+    """A user's store to the kernel's page is recorded; the handler, which runs now, may store there."""
+    target = linux_target()
+    target.set(0, dar=DATA, dsisr=0x0A00_0000, srr1=USER_MSR)
+    answer = why(f"{DATA:#x}", target)
+    assert not answer["faults"]
+    assert answer["recorded"][0]["verdict"] == "agrees"
+    assert "interrupted" in answer["recorded"][0]["says"]
+
+
+def test_of_another_process_nothing_is_compared() -> None:
+    answer = why(f"{RECORDED:#x} --pid {BROKEN_PID}", broken_target())
+    assert answer["recorded"] == []
+    assert "another process" in answer["not_compared"]
+    assert why(f"{RECORDED:#x} --pid {PID}")["recorded"]
+    target = linux_target()
+    at = guest(target)
+    control = FakeControl(target)
+    at.resume()
+    assert control.calls == ["resume"]
+    assert "running" in told(f"why {KERNEL:#x} --access r", at)[0]["not_compared"]
+
+
+def test_what_a_guest_met_is_held_to_the_guest_that_is_named() -> None:
+    """The guest that hangs for ever at its MMIO address, while its vCPU is in the host: LPIDR is 0 there."""
+    with inspector.open_target(str(FIXTURES / "powernv9-hang.core.gz")) as host:
+        *_, unnamed = told("why $hdar", host)[0]["recorded"]
+        assert (unnamed["registers"], unnamed["verdict"]) == (["hdar", "hdsisr"], "other-partition")
+        assert "--lpid" in unnamed["says"]
+        (answer,) = told("why $hdar --access r --lpid 2 --pid 5", host)
+        (record,) = answer["recorded"]
+        assert (record["registers"], record["verdict"]) == (["hdar", "hdsisr"], "agrees")
+        assert "another process" in answer["not_compared"]
+        (wrong,) = told("why $hdar --access r --lpid 1 --pid 5", host)[0]["recorded"]
+        assert wrong["verdict"] == "changed-since", "ASDR is not where this guest's tables lead"
+
+
+def test_another_vcpu_is_asked_for_once() -> None:
+    target = linux_target()
+    assert why(f"{USER_DATA_EA:#x} --access r")["faults"]
+    answer = why(f"{USER_DATA_EA:#x} --access r --cpu 1", target)
+    assert not answer["faults"], "its AMR is not its own business in user state"
+    assert answer["user"]
+    with pytest.raises(UsageError, match="there are: 0, 1"):
+        ask("why 0 --cpu 7", target)
+    with pytest.raises(UsageError, match="32 bits"):
+        ask("why 0 --pid 0x100000000", target)
+
+
+def test_real_mode_is_not_translated() -> None:
+    target = bare_target()
+    target.set(0, msr=0x9000_0000_0000_0000)
+    text = shown("why 0x1000 --access r", target)
+    assert "goes well" in text
+    assert "in real mode" in text
+    assert "translation is off" in text
+
+
+def test_a_person_reads_the_reason_and_the_registers() -> None:
+    text = shown(f"why {RECORDED:#x}")
+    assert "raises DSI (0x300): key" in text
+    assert "DSISR  0x000000000a000000" in text
+    assert "recorded: DAR 0x10040040, DSISR 0x42000000: changed-since" in text
+    assert max(map(len, text.splitlines())) <= 80

@@ -1,0 +1,89 @@
+"""``triage`` on a guest that hangs by KVM's software walk, and on busy ones in which nothing is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from inspector.cli import main
+from scripts.guests import Machine
+from scripts.hang import NIP, PID, Hung, hang
+from scripts.scene import DEVICE, DEVICE_EA, Scene
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+
+TIMES = 4
+WORK = "while :; do ls -lR /sys /proc/self; dd if=/dev/zero of=/tmp/filled bs=64k count=64; sync; sleep 0; done"
+"""New processes, page faults of every kind, and system calls."""
+
+
+@pytest.fixture(scope="module")
+def hung() -> Iterator[Hung]:
+    with hang() as hung:
+        yield hung
+
+
+def told(machine: Machine, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, list[dict[str, Any]]]:
+    """The exit status and the findings; the guest runs on."""
+    status = main([machine.target, "triage", "--json", *words])
+    said = capsys.readouterr()
+    assert not said.err
+    *found, note = map(json.loads, said.out.splitlines())
+    assert "stood still" in note["note"]
+    assert machine.running
+    return status, found
+
+
+@contextmanager
+def busy(machine: Machine) -> Iterator[None]:
+    """Every vCPU of the guest has something to do."""
+    tasks = machine.shell(f"for n in 1 2 3; do ({WORK}) >/dev/null 2>&1 & echo $!; done").split()
+    try:
+        yield
+    finally:
+        machine.shell(f"kill {' '.join(tasks)}; rm -f /tmp/filled")
+
+
+@pytest.mark.parametrize("words", [(), ("--seconds", "0.5")], ids=["as it is", "briefly"])
+def test_the_hang_is_named(hung: Hung, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
+    status, (found,) = told(hung.machine, capsys, "--ram", str(hung.machine.ram_file), *words)
+    assert status == 1
+    assert (found["verdict"], found["walker"], found["errno"]) == ("software-walk-fails", "kvm", "EINVAL")
+    assert (found["lpid"], found["pid"]) == (hung.guest.lpid, PID)
+    assert (found["nip"], found["ea"], found["ra"]) == (f"{NIP:#x}", f"{DEVICE_EA:#x}", f"{DEVICE:#x}")
+    assert found["confidence"] == "high"
+    assert "ld r5" in found["evidence"][0]
+
+
+def test_one_that_is_stopped_is_left_so(hung: Hung, capsys: pytest.CaptureFixture[str]) -> None:
+    hung.stopped()
+    try:
+        assert main([hung.machine.target, "triage", "--json"]) == 1
+        found = json.loads(capsys.readouterr().out.splitlines()[0])
+        assert (found["verdict"], found["confidence"]) == ("software-walk-fails", "medium")
+        assert not hung.machine.running
+    finally:
+        hung.machine.cont()
+
+
+@pytest.mark.guests("pseries-p9", "powernv9")
+def test_nothing_is_wrong_with_a_busy_guest(guest: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    with busy(guest):
+        for _ in range(TIMES):
+            status, found = told(guest, capsys, "--seconds", "1")
+            assert (status, [each["verdict"] for each in found]) == (0, ["healthy"]), found
+            assert found[0]["confidence"] == "medium"
+
+
+@pytest.mark.guests("powernv9-kvm")
+def test_nothing_is_wrong_with_a_host_whose_guests_are_fine(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    with busy(scene.machine):
+        for number in range(TIMES):
+            each = scene.guests[number % 2]
+            each.monitor.ask(f"load 5 {DEVICE_EA:x} 0 {0x8000000000001033:x} 0")
+            status, found = told(scene.machine, capsys, "--seconds", "0.5")
+            assert (status, [one["verdict"] for one in found]) == (0, ["healthy"]), found
