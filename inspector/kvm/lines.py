@@ -69,9 +69,11 @@ def parse(line: str, page_shift: int = 16) -> Request:
     form = _FORMS.get(op) if type(op) is str else None
     if form is None:
         _no_operation(fields, op)
-    known, rest = form
+    known, needed, rest = form
     if not fields.keys() <= known:
         _unknown(fields, known, str(op))
+    if not fields.keys() >= needed.keys():
+        raise UsageError(_missing(fields, needed))
     lpid = _number(fields, "lpid", 32)
     if not 0 < lpid < MOST_LPIDS:
         raise UsageError(f'"lpid" is that of a guest, 1 to {MOST_LPIDS - 1}, not {lpid}')
@@ -98,6 +100,8 @@ def _host(fields: object, page_shift: int) -> HostPage:
         raise UsageError(f'"host" is null or an object, not {_kind(fields)}')
     if not fields.keys() <= _HOST:
         _unknown(fields, _HOST, "host")
+    if not fields.keys() >= _HOST_NEEDS.keys():
+        raise UsageError(f'{_missing(fields, _HOST_NEEDS)} in "host", which is null where the host has no page there')
     shift = _number(fields, "shift", 8) if "shift" in fields else page_shift
     if shift not in SHIFTS:
         raise UsageError(f'"shift" is log2 of a page of the host\'s, {_either(SHIFTS)}, not {shift}')
@@ -133,11 +137,15 @@ def _stretch(fields: dict[str, Any], _page_shift: int) -> Stretch:
 
 def _slot(fields: dict[str, Any], _page_shift: int) -> Stretch:
     flags = fields.get("flags", 0)
+    if type(flags) is str and not _HEX(flags):
+        flags = [flags]
     if type(flags) is list:
         value = 0
         for name in flags:
             if type(name) is not str or name not in FLAGS:
-                raise UsageError(f'"flags" has {_shown(name)}; those with a name are {_either(FLAGS)}')
+                raise UsageError(
+                    f'"flags" has {_shown(name)}; it is a number, or a list of names, which are {_either(FLAGS)}'
+                )
             value |= FLAGS[name]
     else:
         value = _number(fields, "flags", 32) if "flags" in fields else 0
@@ -150,23 +158,24 @@ def _nothing(_fields: dict[str, Any], _page_shift: int) -> None:
 
 
 def _form(
-    take: Callable[[dict[str, Any], int], Fault | int | Stretch | None], *names: str
-) -> tuple[frozenset[str], Callable[[dict[str, Any], int], Fault | int | Stretch | None]]:
-    return frozenset(names) | ASIDE | {"op", "lpid"}, take
+    take: Callable[[dict[str, Any], int], Fault | int | Stretch | None], needed: tuple[str, ...], *names: str
+) -> tuple[frozenset[str], Mapping[str, None], Callable[[dict[str, Any], int], Fault | int | Stretch | None]]:
+    return frozenset((*needed, *names)) | ASIDE | {"op", "lpid"}, dict.fromkeys(("lpid", *needed)), take
 
 
 _FORMS = MappingProxyType(
     {
-        "fault": _form(_fault, "ea", "gpa", "dsisr", "host", "invalidated", "fetch"),
-        "unmap": _form(_page, "gpa"),
-        "age": _form(_page, "gpa"),
-        "test-age": _form(_page, "gpa"),
-        "dirty-log": _form(_stretch, "base", "size"),
-        "slot": _form(_slot, "base", "size", "flags", "hva"),
-        "free": _form(_nothing),
+        "fault": _form(_fault, ("ea", "gpa", "dsisr"), "host", "invalidated", "fetch"),
+        "unmap": _form(_page, ("gpa",)),
+        "age": _form(_page, ("gpa",)),
+        "test-age": _form(_page, ("gpa",)),
+        "dirty-log": _form(_stretch, ("base", "size")),
+        "slot": _form(_slot, ("base", "size"), "flags", "hva"),
+        "free": _form(_nothing, ()),
     }
 )
-"""By operation: the fields that it may have, and what reads them."""
+"""By operation: the fields that it may have, those that it must have, and what reads them."""
+_HOST_NEEDS: Mapping[str, None] = dict.fromkeys(("hva", "base"))
 _HOST = (
     frozenset(
         {"hva", "base", "shift", "writable", "dirty", "io", "accessed", "compound", "transparent", "entry"},
@@ -186,8 +195,6 @@ def _number(fields: Mapping[str, Any], name: str, bits: int) -> int:
     elif type(value) is str and len(value) <= SHOWN and _HEX(value):
         found = int(value, 16)
     else:
-        if name not in fields:
-            raise UsageError(f'"{name}" is missing')
         raise UsageError(f'"{name}" is a whole number or one in hexadecimal ("0x1f"), not {_shown(value)}')
     if found >> bits:
         size = "it is negative" if found < 0 else f"it has {found.bit_length()} bits"
@@ -211,6 +218,12 @@ def _no_operation(fields: dict[str, Any], op: object) -> NoReturn:
     if "op" not in fields:
         raise UsageError(f'"op" is missing; it is {_either(_FORMS)}')
     raise UsageError(f'"op" is {_either(_FORMS)}, not {_shown(op)}')
+
+
+def _missing(fields: Mapping[str, Any], needed: Mapping[str, None]) -> str:
+    """Which of the fields that are ``needed`` are not there."""
+    *most, last = (f'"{name}"' for name in needed if name not in fields)
+    return f"{', '.join(most)} and {last} are missing" if most else f"{last} is missing"
 
 
 def _unknown(fields: dict[str, Any], known: frozenset[str], of: str) -> NoReturn:

@@ -61,6 +61,11 @@ def test_a_host_says_little_where_the_rest_is_plain() -> None:
             Request("slot", 1, Stretch(0, 65536, 3, 0x7F00)),
         ),
         ({"op": "slot", "lpid": 1, "base": 0, "size": 0, "flags": "0x1"}, Request("slot", 1, Stretch(0, 0, 1))),
+        ({"op": "slot", "lpid": 1, "base": 0, "size": 0, "flags": "log"}, Request("slot", 1, Stretch(0, 0, 1))),
+        (
+            {"op": "slot", "lpid": 1, "base": 0, "size": 0, "flags": "KVM_MEM_READONLY"},
+            Request("slot", 1, Stretch(0, 0, 2)),
+        ),
         ({"op": "free", "lpid": 1}, Request("free", 1, None)),
     ],
 )
@@ -103,6 +108,13 @@ def test_the_other_operations(fields: dict[str, Any], asked: Request) -> None:
         ('{"op": "slot", "lpid": 1, "base": 0, "size": 0, "flags": ["loud"]}', '"flags" has "loud"'),
         ('{"op": "slot", "lpid": 1, "base": 0, "size": 0, "flags": [[]]}', '"flags" has a list'),
         ('{"op": "slot", "lpid": 1, "base": 0, "size": 0, "flags": {}}', "not an object"),
+        (
+            '{"op": "slot", "lpid": 1, "base": 0, "size": 0, "flags": "loud"}',
+            '"flags" has "loud"; it is a number, or a list of names, which are log, readonly',
+        ),
+        ('{"op": "slot", "lpid": 1, "base": 0, "size": 0, "flags": "1"}', '"flags" has "1"; it is a number'),
+        ('{"op": "slot"}', '"lpid", "base" and "size" are missing'),
+        ('{"op": "fault", "lpid": 1, "gpa": 0}', '"ea" and "dsisr" are missing'),
         ("[" * 60_000, "nested too deeply"),
         ('{"op": "free", "lpid": 1}' + " " * LONGEST, "65,536 characters at most"),
     ],
@@ -120,6 +132,7 @@ def test_what_is_wrong_is_one_sentence(line: str, problem: str) -> None:
     ("host", "problem"),
     [
         (3, "not a number"),
+        ({}, '"hva" and "base" are missing in "host", which is null where'),
         ({"hva": 0}, '"base" is missing'),
         ({"base": 0}, '"hva" is missing'),
         ({"hva": 0, "base": 0, "shift": 17}, "12, 16, 21 or 30, not 17"),
