@@ -5,23 +5,32 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from inspector import operands
 from inspector.commands.notes import Note
 from inspector.commands.registry import Command, Example, Parser, Session
 from inspector.errors import UsageError
+from inspector.memory.physical import RamMap
 from inspector.snapshot.write import Summary
+
+if TYPE_CHECKING:
+    from inspector.guest import Guest
+    from inspector.snapshot.recording import Recording
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What was written, and how much of the guest's RAM could not be read."""
+    """What was written, and how much of the guest's RAM could not be read. ``ram`` bytes are all that there is to
+    capture; ``pool`` of them lie outside the guest's RAM, where an overlay has its new tables, and of those
+    ``pool_captured`` were captured."""
 
     topic: ClassVar[str] = "record"
     summary: Summary
     ram: int
     changing: bool
+    pool: int = 0
+    pool_captured: int = 0
 
     @property
     def ok(self) -> bool:
@@ -37,7 +46,7 @@ def _record(session: Session, arguments: Namespace) -> Iterator[Recorded | Note]
     recording, summary = record(
         guest, arguments.file, everything=arguments.everything, also=also, force=arguments.force
     )
-    yield Recorded(summary, guest.memory.ram.total, guest.running)
+    yield Recorded(summary, guest.memory.ram.total, guest.running, *_pool(guest, recording))
     for address, size in also:
         held = sum(end - start for start, end in guest.memory.ram.within(address, size))
         if held < size:
@@ -50,6 +59,19 @@ def _record(session: Session, arguments: Namespace) -> Iterator[Recorded | Note]
         )
     if guest.roots.state == "radix" and recording.vmcoreinfo is None:
         yield Note("no VMCOREINFO is in it, which drgn and crash need; --vmlinux FILE finds it")
+
+
+def _pool(guest: Guest, recording: Recording) -> tuple[int, int]:
+    """How many bytes an overlay's pool has outside of the guest's RAM, and how many of them are in the recording."""
+    from inspector.whatif import POOL
+
+    memory = guest.memory.ram
+    if all(each.name != POOL for each in memory):
+        return 0, 0
+    ram = RamMap(each for each in memory if each.name != POOL)
+    spans = [*((run.address, run.size) for run in recording.runs), *recording.zeros]
+    inside = sum(end - start for span in spans for start, end in ram.within(*span))
+    return memory.total - ram.total, sum(size for _, size in spans) - inside
 
 
 def _also(session: Session, text: str) -> tuple[int, int]:

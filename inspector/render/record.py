@@ -14,9 +14,11 @@ def text(result: Recorded, style: Style) -> Iterator[str]:
     done = result.summary
     yield (
         f"{style('good', safe(done.path))}: {done.file_size} bytes; "
-        f"{compact_size(done.captured)} of {compact_size(result.ram)} RAM "
+        f"{compact_size(done.captured - result.pool_captured)} of {compact_size(result.ram - result.pool)} RAM "
         f"in {counted(done.runs, 'run')}, {counted(done.cpus, 'vCPU')}"
     )
+    if result.pool:
+        yield f"  besides, {compact_size(result.pool_captured)} of {compact_size(result.pool)} of the overlay's pool"
     if done.unreadable:
         yield style("warn", f"  {done.unreadable} bytes that were asked for could not be read")
     if result.changing:
@@ -33,6 +35,7 @@ def objects(result: Recorded) -> Iterator[dict[str, Any]]:
         "captured": done.captured,
         "unreadable": done.unreadable,
         "ram": result.ram,
+        **({"pool": result.pool, "pool_captured": result.pool_captured} if result.pool else {}),
         "cpus": done.cpus,
         "changing": result.changing,
     }
