@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from inspector.commands.lifecycle import as_argument
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
 from inspector.errors import ExpressionError, UnknownSymbol, UsageError
 from inspector.kvm.dsisr import Handling, handling, named
-from inspector.kvm.history import DEFAULT, VERSIONS
+from inspector.kvm.history import DEFAULT
 from inspector.radix.fields import Decoded
 from inspector.radix.registers import HDSISR
 
@@ -61,9 +62,7 @@ def _dsisr_arguments(parser: Parser) -> None:
     parser.add_argument(
         "value", nargs="+", metavar="VALUE", help="a number, $hdsisr, or bits by name joined by |; - for standard input"
     )
-    parser.add_argument(
-        "--as", dest="version", choices=VERSIONS, default=DEFAULT, help=f"as this kernel does; {DEFAULT} if left out"
-    )
+    as_argument(parser, DEFAULT)
 
 
 COMMANDS = (

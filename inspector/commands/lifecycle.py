@@ -16,7 +16,7 @@ from inspector.commands.registry import Command, Example, Parser, Result, Sessio
 from inspector.commands.whose import number
 from inspector.errors import UsageError
 from inspector.kvm import operations
-from inspector.kvm.history import DEFAULT, VERSIONS, nearest, old
+from inspector.kvm.history import DEFAULT, VERSIONS, nearest, old, unknown
 from inspector.kvm.operations import Answer
 
 if TYPE_CHECKING:
@@ -68,10 +68,29 @@ def life_arguments(parser: Parser) -> None:
 
 def version_arguments(parser: Parser) -> None:
     """``--as VERSION`` and ``--dd1``: as ``version`` and ``dd1``."""
-    parser.add_argument(
-        "--as", dest="version", choices=VERSIONS, default=None, help=f"as this kernel does; {DEFAULT} if left out"
-    )
+    as_argument(parser)
     parser.add_argument("--dd1", action="store_true", help="on a POWER9 DD1, as kernels before 4.19 know it")
+
+
+def as_argument(parser: Parser, default: str | None = None) -> None:
+    """``--as VERSION``: as ``version``."""
+    parser.add_argument(
+        "--as",
+        dest="version",
+        type=_version,
+        choices=VERSIONS,
+        default=default,
+        help=f"as this kernel does; {DEFAULT} if left out",
+    )
+
+
+def _version(text: str) -> str:
+    """A version as it is written. Raises ArgumentTypeError for one that is not known, with the nearest."""
+    if text not in VERSIONS:
+        from argparse import ArgumentTypeError
+
+        raise ArgumentTypeError(unknown(text))
+    return text
 
 
 def laid_over(session: Session) -> Generator[Aside, None, WhatIf]:

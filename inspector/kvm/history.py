@@ -17,6 +17,8 @@ from inspector.errors import UsageError
 VERSIONS = ("SEED", "4.16", "4.18", "4.19", "6.1")
 """Those that can be chosen, oldest first."""
 SEED, NEWEST = VERSIONS[0], VERSIONS[-1]
+SHOWN = 40
+"""Characters of a version that is not known."""
 DEFAULT = SEED
 """The one that is meant where nobody says: a replay must not depend on what it is run over."""
 
@@ -269,8 +271,15 @@ BY_SLUG: Mapping[str, Change] = MappingProxyType({each.slug: each for each in CH
 def old(version: str) -> frozenset[str]:
     """The slugs of all that ``version`` still does in the old way. Raises UsageError for one that is not known."""
     if version not in VERSIONS:
-        raise UsageError(f"{version!r} is no version whose behaviour is known; there are: {', '.join(VERSIONS)}")
+        raise UsageError(unknown(version))
     return frozenset(each.slug for each in CHANGES if version in each.old_in)
+
+
+def unknown(version: str) -> str:
+    """What is said of a version that is none of VERSIONS: which comes nearest, and which there are."""
+    near = nearest(version)
+    does = "" if near is None else f"{near[0]} does {'the same' if near[1] else 'most as it does'}, and "
+    return f"{version[:SHOWN]!r} is no version whose behaviour is known; {does}there are: {', '.join(VERSIONS)}"
 
 
 FIRST = (4, 11)

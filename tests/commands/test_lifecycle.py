@@ -166,6 +166,16 @@ def test_that_a_kernel_has_no_code_for_a_dd1_is_said_once() -> None:
     assert "DD1 any" not in " ".join(lines(do(at, "age 0 --lpid 1 --as 4.18 --dd1")))
 
 
+@pytest.mark.parametrize("words", ["age 0 --lpid 1", "dsisr 0", "replay -", "free --lpid 1"])
+def test_a_kernel_that_is_none_of_the_known_is_told_the_nearest(words: str) -> None:
+    at = session(kvm_host_target())
+    with pytest.raises(UsageError, match=r"'5\.10' is no .*; 6\.1 does the same, and there are: SEED, .* its words"):
+        do(at, f"{words} --as 5.10")
+    with pytest.raises(UsageError, match=r"4\.18 does most as it does, and there are"):
+        do(at, f"{words} --as=4.17")
+    assert at.at.whatif is None
+
+
 def test_what_the_hosts_own_kernel_does_is_said_once_where_no_kernel_is_named() -> None:
     with inspector.open_target(str(FIXTURE)) as opened:
         at = Session(opened, stdin=io.StringIO())

@@ -229,6 +229,23 @@ def test_the_newest_has_no_old_way_and_an_unknown_one_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("version", "near"),
+    [
+        ("5.10", "6.1 does the same, and there are: SEED, 4.16, 4.18, 4.19, 6.1"),
+        ("4.14.98", "SEED does the same, and"),
+        ("4.17", "4.18 does most as it does, and"),
+        ("4.2", "is known; there are"),
+        ("next", "is known; there are"),
+        ("", "is known; there are"),
+    ],
+)
+def test_an_unknown_version_is_told_the_nearest(version: str, near: str) -> None:
+    assert near in history.unknown(version)
+    assert version not in VERSIONS
+    assert len(history.unknown(version * 1000)) < 200
+
+
+@pytest.mark.parametrize(
     ("release", "version"),
     [
         ("4.10.0", None),
