@@ -334,10 +334,12 @@ COMMANDS = (
         '{"op": "slot", "lpid", "base", "size", "flags", "hva"}; {"op": "dirty-log", "lpid", "base", "size"}; '
         '{"op": "free", "lpid"}. Numbers are whole, or strings as "0x1f"; "comment", "nip" and "pid" are passed over. '
         "A host may say more: accessed, compound (log2 of the page that its mapping is of), transparent, entry (its "
-        "own page-table entry); a fault: invalidated, fetch; flags may be a list of log and readonly. Each answer is a "
-        'line of JSON, also without --json: "result", "path" (the decisions in order), "installed", "tlbie", of a log '
-        '"bitmap" and "pages". A line that is wrong is answered with "error" and its number, the rest goes on, and the '
-        "exit status is 2. It all happens on the session's overlay: nothing is written to the guest. A guest has the "
-        "tree that the target's partition table gives, and one that is not there begins with an empty one.",
+        "own page-table entry); a fault: invalidated, fetch; flags may be log, readonly or a list of them. Each "
+        'answer is a line of JSON, also without --json: "result", "path" (the decisions in order), "installed", '
+        '"tlbie", of a log "bitmap" and "pages". A line that is wrong is answered with "error" and its number, the '
+        "rest goes on, and the exit status is 2. It all happens on the session's overlay: nothing is written to the guest. A guest has the "
+        "tree that the target's partition table gives, and one that is not there begins with an empty one. A "
+        "store to a leaf that a log cleaned has the MMU set C, and raises no fault, so that a replay of faults alone "
+        "does not know of it.",
     ),
 )

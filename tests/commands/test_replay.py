@@ -391,3 +391,8 @@ def test_ctrl_c_ends_the_wait_for_a_line(started: subprocess.Popen[str]) -> None
     assert started.stdout.readline()
     started.send_signal(signal.SIGINT)
     assert started.wait(20) == 130
+
+
+def test_its_help_says_what_a_replay_of_faults_alone_does_not_know() -> None:
+    said = " ".join(line.strip() for line in lines(ask("help replay")))
+    assert "a leaf that a log cleaned has the MMU set C, and raises no fault" in said
