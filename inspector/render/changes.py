@@ -19,6 +19,11 @@ FATES = {
     "replaced": "replaced: another root, so another process has this PID",
     "unseen": "in doubt: part of a process table could not be read",
 }
+PARTITION_FATES = {
+    **FATES,
+    "replaced": "replaced: another root, so another guest has this LPID",
+    "unseen": "in doubt: part of the partition table could not be read",
+}
 KINDS_WIDTH = 20
 """Columns left of what was there, up to the real address above."""
 OF_THE_SIDE = ("lpid", "pid", "ea", "size")
@@ -29,7 +34,8 @@ def text(result: Of | Changed | TableChanged | Compared, style: Style) -> Iterat
     """Lines for a person."""
     if isinstance(result, Of):
         whose = " (the kernel)" if result.pid == KERNEL_PID else ""
-        fate = f"  {FATES[result.change.fate]}" if result.change else ""
+        fates = PARTITION_FATES if result.pid is None else FATES
+        fate = f"  {fates[result.change.fate]}" if result.change else ""
         yield style("head", f"{tree_name(result.lpid, result.pid)}{whose}") + style("warn", fate)
     elif isinstance(result, Changed):
         yield from _changed(result, style)
@@ -87,9 +93,10 @@ def _compared(result: Compared, style: Style) -> Iterator[str]:
         yield f"  {name:<10} {counted(count, 'run'):>14} {short_size(size):>8}"
     for line in _tables(total):
         yield from style.wrap(line, "  ")
-    fates = [tree.fate for tree in result.trees if tree.fate]
-    if fates:
-        yield "  PIDs: " + ", ".join(f"{fates.count(fate)} {fate}" for fate in FATES if fate in fates)
+    for what, of_partitions in (("PIDs", False), ("LPIDs", True)):
+        fates = [tree.fate for tree in result.trees if tree.fate and (tree.pid is None) is of_partitions]
+        if fates:
+            yield f"  {what}: " + ", ".join(f"{fates.count(fate)} {fate}" for fate in FATES if fate in fates)
     if len(result.trees) > 1:
         for tree in result.trees:
             words = [*([tree.fate] if tree.fate else []), *_words(tree)]

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from inspector.commands.changes import Compared, Of, Tally
 from inspector.commands.registry import Result, Session, run
 from inspector.errors import UsageError
 from inspector.guest import Guest
+from inspector.moments import ProcessChange
 from inspector.recording import recording_of
 from inspector.snapshot.write import write_snapshot
 from inspector.targets.recorded import open_recorded
@@ -223,3 +225,19 @@ def test_a_pool_in_ram_is_seen_as_empty_there_and_nowhere_else(tmp_path: Path) -
     assert at.at.memory.read(GiB, 16) == bytes(16)
     with pytest.raises(UsageError, match="name a larger one"):
         do(at, "overlay off") + do(at, "overlay on --pool 0x200000000:4K") + do(at, "slot 0:1G --lpid 9")
+
+
+def test_what_came_of_a_partition_is_counted_as_lpids_and_of_a_process_as_pids() -> None:
+    at = session(kvm_host_target())
+    do(at, "fault 0x7000000 --lpid 9 --dsisr nopte --host base=0x10000")
+    said = shown(at, "overlay diff")
+    assert said.endswith("\n  LPIDs: 1 came")
+    assert " PIDs:" not in said
+    summary = told(at, "overlay diff --summary")[-1]["summary"]
+    assert isinstance(summary, dict)
+    assert summary["processes"] == {"came": 1}
+    of = tuple(Tally(lpid, pid, "replaced") for lpid, pid in ((0, 5), (0, 6), (9, None)))
+    both = "\n".join(lines([Compared("a", "b", of, chosen=False, exit_code=False)]))
+    assert "  PIDs: 2 replaced\n  LPIDs: 1 replaced\n" in both
+    (other,) = lines([Of(9, None, ProcessChange(9, None, 1, 2))])
+    assert "another guest has this LPID" in other
