@@ -45,7 +45,7 @@ def _state(on: Overlay, style: Style) -> Iterator[str]:
         ("pool", f"{pool.start:#x}:{compact_size(pool.size)}, {used}"),
         ("kept", f"{memory(on.kept)} of memory" if on.kept else "nothing was changed"),
         ("host's pages", compact_size(1 << on.page_shift)),
-        ("last run as", f"{on.version}{' on a DD1' if on.dd1 else ''}"),
+        *([("last run as", f"{on.version}{' on a DD1' if on.dd1 else ''}")] if on.touched else []),
         ("guests", f"{_lpids(on.touched)} touched" if on.touched else "none touched"),
         *([("made", f"{_lpids(on.made)}, in no partition table")] if on.made else []),
         ("slots", str(on.slots) if on.slots else "none known; 'slot' names them"),

@@ -241,3 +241,11 @@ def test_what_came_of_a_partition_is_counted_as_lpids_and_of_a_process_as_pids()
     assert "  PIDs: 2 replaced\n  LPIDs: 1 replaced\n" in both
     (other,) = lines([Of(9, None, ProcessChange(9, None, 1, 2))])
     assert "another guest has this LPID" in other
+
+
+def test_as_what_it_ran_last_is_said_once_anything_ran() -> None:
+    at = session(kvm_host_target())
+    assert "last run as" not in shown(at, "overlay on")
+    do(at, GONE)
+    assert "last run as   6.1" in shown(at, "overlay")
+    assert "last run as" not in shown(at, "overlay reset")
