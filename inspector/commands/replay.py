@@ -337,9 +337,9 @@ COMMANDS = (
         "own page-table entry); a fault: invalidated, fetch; flags may be log, readonly or a list of them. Each "
         'answer is a line of JSON, also without --json: "result", "path" (the decisions in order), "installed", '
         '"tlbie", of a log "bitmap" and "pages". A line that is wrong is answered with "error" and its number, the '
-        "rest goes on, and the exit status is 2. It all happens on the session's overlay: nothing is written to the guest. A guest has the "
-        "tree that the target's partition table gives, and one that is not there begins with an empty one. A "
-        "store to a leaf that a log cleaned has the MMU set C, and raises no fault, so that a replay of faults alone "
-        "does not know of it.",
+        "rest goes on, and the exit status is 2. It all happens on the session's overlay: nothing is written to the "
+        "guest. A guest has the tree that the target's partition table gives, and one that is not there begins with an "
+        "empty one. A store to a leaf that a log cleaned has the MMU set C, and raises no fault, so that a replay of "
+        "faults alone does not know of it.",
     ),
 )
