@@ -45,7 +45,7 @@ def test_a_snapshot_tells_the_pool_apart_from_ram(pool: str, size: int, tmp_path
     assert f"besides, {size >> 20}M of {size >> 20}M of the overlay's pool" in said
     recorded = objects(do(at, f"record {tmp_path}/some.core"))[0]
     assert (recorded["ram"], recorded["pool"], recorded["pool_captured"]) == (ram + size, size, size)
-    again = session(Guest(open_recorded(tmp_path / "all.core")))
+    again = session(Guest(open_recorded(str(tmp_path / "all.core"))))
     assert f" of {ram >> 20}M RAM in" in shown(again, f"record {tmp_path}/again.core")
 
 
