@@ -64,7 +64,9 @@ class Live:
         assert self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], limit)
         assert ready, "nothing was said in time"
-        return self.process.stdout.readline().strip()
+        line = self.process.stdout.readline()
+        assert line, f"it ended: {self.process.stderr.read() if self.process.stderr else None}"
+        return line.strip()
 
     def end(self) -> int:
         """The exit status."""
