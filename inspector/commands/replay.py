@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import stat
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from types import FrameType, TracebackType
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from inspector.commands.hostwords import HOST_PAGES
@@ -17,6 +15,7 @@ from inspector.commands.lifecycle import GOOD, LAID, behave, version_arguments
 from inspector.commands.notes import Aside, Note
 from inspector.commands.registry import Command, Example, Parser, Result, Session, parse
 from inspector.errors import InspectorError, UsageError
+from inspector.interrupts import Interrupts
 from inspector.kvm import lines as asked_lines
 from inspector.kvm.lines import LONGEST
 from inspector.kvm.replay import Replay
@@ -55,31 +54,6 @@ def good(answer: dict[str, Any]) -> bool:
     """Whether the guest goes on after this answer, and nothing was refused."""
     result = answer.get("result")
     return type(result) is int or result in GOOD
-
-
-class _Held:
-    """A context manager: what is begun in it is done before Ctrl-C is heard, for a tree must not be left half changed.
-    ``asked`` says whether there was one. Outside the main thread, where no signal may be taken, nothing changes."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._before: Any = None
-        self._taken = False
-
-    def __enter__(self) -> _Held:
-        with suppress(ValueError):
-            self._before = signal.signal(signal.SIGINT, self._hear)
-            self._taken = True
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._taken:
-            signal.signal(signal.SIGINT, signal.SIG_DFL if self._before is None else self._before)
-
-    def _hear(self, _number: int, _frame: FrameType | None) -> None:
-        self.asked = True
 
 
 class _Guests:
@@ -169,7 +143,7 @@ def _answers(
                 some = lines
             answers: list[dict[str, Any]] = []
             weight = 0
-            with _Held() as held:
+            with Interrupts() as held:  # a tree must not be left half changed
                 for number, text in some:
                     answer = _answer(replay, number, text, wrong)
                     answers.append(answer)

@@ -12,11 +12,11 @@ from types import MappingProxyType
 from inspector.commands.line import Line, parse_line
 from inspector.commands.registry import Session, run
 from inspector.errors import InspectorError, TargetLost, UsageError
+from inspector.interrupts import Interrupts
 from inspector.render import show
 from inspector.render.style import Style, safe
 from inspector.ui import progress
 from inspector.ui.bugs import Bugs
-from inspector.ui.interrupts import Interrupts
 from inspector.ui.pager import Paged
 
 OWN: Mapping[str, str] = MappingProxyType(

@@ -11,13 +11,13 @@ from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.defaults import create_output
 
 from inspector.commands.registry import Session
+from inspector.interrupts import Interrupts
 from inspector.render.style import Style, counted, safe
 from inspector.targets.base import RunState
 from inspector.ui import toolbar
 from inspector.ui.completer import WordCompleter
 from inspector.ui.execute import OWN, Executor
 from inspector.ui.history import open_history
-from inspector.ui.interrupts import Interrupts
 from inspector.ui.keys import bindings
 from inspector.ui.vocabulary import vocabulary
 

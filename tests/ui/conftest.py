@@ -11,10 +11,10 @@ import pytest
 from inspector.commands import registry
 from inspector.commands.registry import Session
 from inspector.guest import Guest
+from inspector.interrupts import Interrupts
 from inspector.render.style import Style
 from inspector.ui import vocabulary
 from inspector.ui.execute import Executor
-from inspector.ui.interrupts import Interrupts
 from tests.ui import standin
 
 

@@ -183,7 +183,7 @@ def test_a_second_ctrl_c_does_not_cut_the_cleaning_up_short(
 
 
 def test_the_signal_is_given_back(session: Session) -> None:
-    from inspector.ui.interrupts import Interrupts
+    from inspector.interrupts import Interrupts
 
     before = signal.getsignal(signal.SIGINT)
     with Interrupts():

@@ -11,9 +11,9 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from inspector.commands.registry import Session
+from inspector.interrupts import Interrupts
 from inspector.render.style import Style
 from inspector.targets.base import RunState
-from inspector.ui.interrupts import Interrupts
 from inspector.ui.repl import OVERLAY_PROMPT, PROMPT, RUNNING_OVERLAY_PROMPT, RUNNING_PROMPT, Repl, repl
 from inspector.ui.suggest import Suggestion, Vocabulary, suggest
 from tests.fakes import NIP, FakeControl, FakeTarget

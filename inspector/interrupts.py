@@ -1,4 +1,4 @@
-"""Ctrl-C reaches what may be interrupted, and nothing else: never the session."""
+"""Ctrl-C reaches what may be interrupted, and nothing else: never the session, nor a tree that is half changed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Any
 
 
 class Interrupts:
-    """A context manager: while it is entered, SIGINT raises KeyboardInterrupt only inside :meth:`armed`.
+    """A context manager: while it is entered, SIGINT raises KeyboardInterrupt only inside :meth:`armed`, and outside of
+    that is noted as ``asked``.
 
     The prompt takes the signal over while it waits for a line, and gives it back. Outside the main thread, where no
     signal may be taken, nothing changes."""
 
     def __init__(self) -> None:
+        self.asked = False
         self._armed = False
         self._before: Any = None
         self._taken = False
@@ -37,6 +39,7 @@ class Interrupts:
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if self._armed:
             raise KeyboardInterrupt
+        self.asked = True
 
     @contextmanager
     def armed(self) -> Iterator[None]:
