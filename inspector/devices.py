@@ -54,7 +54,21 @@ def of_monitor(ask: Ask) -> VirtioState:
             "this QEMU's monitor does not know 'info virtio', which is there from 7.2 on; read the rings by hand with "
             "'read --real', or use a later QEMU"
         )
-    paths = [path for path, _ in hmp.devices(listed)][:MAX_DEVICES]
+    return _placed(ask, _states(ask, [path for path, _ in hmp.devices(listed)][:MAX_DEVICES]), "monitor")
+
+
+def of_monitor_again(ask: Ask, before: VirtioState) -> VirtioState:
+    """The same devices as they are now, by HMP: but for where they are, which is as it was found ``before``."""
+    known = {each.path: each for each in before.devices}
+    now = _states(ask, list(known))
+    return replace(
+        before,
+        devices=tuple(replace(each, slot=known[each.path].slot, bars=known[each.path].bars) for each in now),
+    )
+
+
+def _states(ask: Ask, paths: Sequence[str]) -> list[DeviceState]:
+    """The devices of these names, with their queues."""
     said = ask([f"info virtio-status {path}" for path in paths])
     found = [each for path, text in zip(paths, said, strict=True) if (each := hmp.status(path, text))]
     asked = [(each, number) for each in found for number in range(min(each.count, MAX_QUEUES))]
@@ -63,7 +77,7 @@ def of_monitor(ask: Ask) -> VirtioState:
     for (each, _), text in zip(asked, words, strict=True):
         if queue := hmp.queue(text):
             queues.setdefault(each.path, []).append(queue)
-    return _placed(ask, [replace(each, queues=tuple(queues.get(each.path, ()))) for each in found], "monitor")
+    return [replace(each, queues=tuple(queues.get(each.path, ()))) for each in found]
 
 
 def of_qmp(qmp: Qmp) -> VirtioState:

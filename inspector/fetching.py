@@ -61,6 +61,15 @@ def fetched(
     return Fetched(ea, decode(ea, word, suffix), way)
 
 
+def instruction_behind(guest: Guest, way: Translation, little: bool) -> Instruction | None:
+    """The instruction of 4 bytes that a fetch comes to; None where it comes nowhere, or that cannot be read."""
+    try:
+        word = None if way.ea % WORD else _word(guest, way, little)
+    except MemoryReadError:
+        return None
+    return None if word is None else decode(way.ea, word)
+
+
 def around(
     guest: Guest,
     ea: int,

@@ -15,7 +15,7 @@ from inspector.errors import UsageError
 
 if TYPE_CHECKING:
     from inspector.guest import Guest
-    from inspector.triage.catalogue import Finding
+    from inspector.triage.found import Finding
 
 MOST_SECONDS = 60
 
@@ -37,14 +37,15 @@ def triage(guest: Guest, seconds: float | None = None) -> tuple[tuple[Finding, .
     """What is the matter with a guest, the most likely first; for how many seconds it stood still for it (None of a
     recorded one), and how many samples were taken. ``seconds`` is as :func:`inspector.triage.samples.taken` has it."""
     from inspector.triage.catalogue import diagnosed
-    from inspector.triage.evidence import Looking
+    from inspector.triage.devices import Watch
+    from inspector.triage.evidence import gathered
     from inspector.triage.samples import standing, taken
 
-    looking = Looking(guest)
+    watch = Watch(guest)
     with standing(guest):
-        sampling = taken(guest, seconds, looking.at_nip)
+        sampling = taken(guest, seconds, watch.marks)
         begun = time.monotonic()
-        found = diagnosed(looking.evidence(sampling))
+        found = diagnosed(gathered(guest, sampling, watch))
         stood = None if sampling.stood is None else sampling.stood + time.monotonic() - begun
     return found, stood, len(sampling.samples)
 

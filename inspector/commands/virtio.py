@@ -9,51 +9,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
 from inspector.commands.scope import EVERY_PROCESS, Beside, looked_at
+from inspector.devicemaps import BarAt, Where, bar_problems, bars_at, what_maps
 from inspector.errors import UsageError
-from inspector.radix.bits import ATT_NON_IDEMPOTENT
 from inspector.virtio import words
 from inspector.virtio.bus import Bus, bus_of
-from inspector.virtio.ring import CHAINS, Part, Problem, Queue, device_problems, modern, read_queue
-from inspector.virtio.state import Bar, DeviceState, VirtioState
+from inspector.virtio.ring import CHAINS, Part, Problem, Queue, device_problems, read_queue
+from inspector.virtio.state import DeviceState, VirtioState
 
 if TYPE_CHECKING:
-    from inspector.mappings.runs import Run
     from inspector.spaces import Spaces
-
-MOST_MAPPINGS = 64
-"""Mappings of one BAR or ring that are kept; all are counted."""
-NOTIFY = "virtio-pci-notify"
-
-
-@dataclass(frozen=True, slots=True)
-class Mapped:
-    """``size`` bytes from effective address ``ea`` on that reach real address ``ra``; ``run`` are the pages."""
-
-    ea: int
-    ra: int
-    size: int
-    run: Run
-
-    @property
-    def io(self) -> bool:
-        """Marked as I/O: non-idempotent, so that no access is made twice, ahead of time or out of order."""
-        return self.run.attribute == ATT_NON_IDEMPOTENT
-
-
-@dataclass(frozen=True, slots=True)
-class Where:
-    """What maps some bytes: the first of the mappings, and how many there are; None: the tables could not be read."""
-
-    mapped: tuple[Mapped, ...] = ()
-    count: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BarAt:
-    """A BAR, and what maps it."""
-
-    bar: Bar
-    where: Where
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,64 +121,20 @@ def _device(
 ) -> Device:
     memory = session.at.memory
     bus = bus_of(words.has(device.features, words.ACCESS_PLATFORM), state.windows)
-    bars = tuple(
-        BarAt(each, Where() if each.real is None or each.io else _where(spaces, each.real, each.size))
-        for each in device.bars
-    )
+    bars = bars_at(spaces, device)
     queues = tuple(
         QueueAt(queue, {part.name: _of_part(spaces, part) for part in queue.parts})
         for each in device.queues
         if number is None or each.index == number
         for queue in (read_queue(memory, bus, device, each, chains),)
     )
-    problems = (*device_problems(device), *_of_bars(device, bars))
+    problems = (*device_problems(device), *bar_problems(device, bars))
     return Device(state=device, source=state.source, bars=bars, queues=queues, problems=problems,
                   remarks=tuple(_remarks(device, bus, queues)), wide=wide, only=number)  # fmt: skip
 
 
 def _of_part(spaces: Spaces | None, part: Part) -> Where:
-    return Where() if part.real is None else _where(spaces, part.real, part.size)
-
-
-def _where(spaces: Spaces | None, start: int, size: int) -> Where:
-    """All that maps any of ``size`` bytes at a real address, cut to them."""
-    if spaces is None:
-        return Where()
-    from inspector.mappings.ranges import coalesce
-    from inspector.mappings.runs import runs_of
-
-    leaves = spaces.columns.take(spaces.index.lookup(start, start + size))
-    if not len(leaves):
-        return Where((), 0)
-    found = coalesce(leaves)
-    return Where(tuple(_cut(run, start, start + size) for run in runs_of(found.take(slice(MOST_MAPPINGS)))), len(found))
-
-
-def _cut(run: Run, start: int, end: int) -> Mapped:
-    first, last = max(run.ra, start), min(run.ra + run.size, end)
-    return Mapped(run.ea + first - run.ra, first, last - first, run)
-
-
-def _of_bars(device: DeviceState, bars: Sequence[BarAt]) -> Iterator[Problem]:
-    """What of the registers' mappings cannot work: only of a device that a driver drives."""
-    if not device.status & words.DRIVER_OK:
-        return
-    for each in bars:
-        bar, where = each.bar, each.where
-        if where.count is None:
-            continue
-        notify = any(part.name.startswith(NOTIFY) for part in bar.parts)
-        if not where.count and notify and modern(device):
-            yield Problem(
-                "mmio-not-mapped",
-                f"nothing maps BAR {bar.number} at {bar.real:#x}, by which the driver notifies the device",
-            )
-        wrong = next((mapped for mapped in where.mapped if not mapped.io), None)
-        if wrong is not None:
-            yield Problem(
-                "mmio-not-io",
-                f"BAR {bar.number} is mapped at {wrong.ea:#x} without the attribute of I/O (non-idempotent)",
-            )
+    return Where() if part.real is None else what_maps(spaces, part.real, part.size)
 
 
 def _remarks(device: DeviceState, bus: Bus, queues: Sequence[QueueAt]) -> Iterator[str]:

@@ -39,6 +39,11 @@ REGIONS: tuple[Region, ...] = (
 )
 """In order of address. vmalloc holds modules too; user addresses end at 2**52 with 64K pages, at 2**46 with 4K."""
 
+IO_REGIONS = frozenset({"ISA I/O", "PHB I/O", "ioremap"})
+"""What is mapped there are devices: from IO_START up to IO_END."""
+IO_START = min(region.start for region in REGIONS if region.name in IO_REGIONS)
+IO_END = max(region.end for region in REGIONS if region.name in IO_REGIONS)
+
 STARTS = [region.start for region in REGIONS]
 
 

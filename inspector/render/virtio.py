@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from inspector.commands.virtio import BarAt, Device, Mapped, Nothing, QueueAt, Where
+from inspector.commands.virtio import Device, Nothing, QueueAt
+from inspector.devicemaps import BarAt, Mapped, Where
 from inspector.radix.bits import ATT_NAMES
 from inspector.radix.oddities import tree_name
 from inspector.render.style import Style, counted, hexadecimal, safe, short_size

@@ -8,25 +8,44 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from inspector.guest import Guest
+from inspector.targets.base import CORE, GENERAL
 
 MOST = 9
 """Samples; each stops the guest for some hundredths of a second."""
 DEFAULT_SECONDS = 2.0
-STATE = ("nip", "msr", "lr", "pid", "lpidr", "dar", "dsisr", "srr0", "srr1")
+STATE = ("pid", "lpidr", "lpcr", "amr", "iamr", "dar", "dsisr", "srr0", "srr1")
 LAST_FAULT = ("hsrr0", "hsrr1", "hdar", "hdsisr", "asdr")
 """What a hypervisor storage interrupt leaves in a vCPU's registers until the next (Power ISA 3.0B, book III, 6.5.16):
 its guest's NIP and MSR, its EA, the cause, and the guest real address. The host's own external interrupts take the
 first two as well, and so does entering a guest (Linux 6.1, ``kvmhv_vcpu_entry_p9``)."""
-WANTED = (*STATE, *LAST_FAULT)
+WANTED = (*GENERAL, *CORE, *STATE, *LAST_FAULT)
+
+
+@dataclass(frozen=True, slots=True)
+class RingMark:
+    """What moves in a queue's rings, out of RAM: ``avail`` and ``used`` are their indices, the flags and event indices
+    who is to be told (virtio 1.2, 2.7). ``device`` is QEMU's name for the device."""
+
+    device: str
+    queue: int
+    avail: int
+    avail_flags: int
+    used_event: int
+    used: int
+    used_flags: int
+    avail_event: int
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """The registers at one stop, by vCPU and canonical name, as far as they are known; ``at`` is in seconds from the
-    first sample."""
+    first sample. ``halted`` says of a vCPU whether it waits for an interrupt, where that is known; ``rings`` are those
+    of virtio devices."""
 
     at: float
     cpus: Mapping[int, Mapping[str, int]]
+    halted: Mapping[int, bool] = field(default_factory=dict)
+    rings: tuple[RingMark, ...] = ()
 
 
 @dataclass
@@ -39,6 +58,11 @@ class Sampling:
     stood: float | None = None
     why_one: str = ""
 
+    @property
+    def seconds(self) -> float:
+        """From the first sample to the last."""
+        return self.samples[-1].at if self.samples else 0.0
+
 
 def found_running(guest: Guest) -> bool | None:
     """Whether a live guest ran when it was attached to; None where that could not be told."""
@@ -46,15 +70,20 @@ def found_running(guest: Guest) -> bool | None:
     return found
 
 
+def no_marks() -> tuple[RingMark, ...]:
+    """Of no device."""
+    return ()
+
+
 def taken(
     guest: Guest,
     seconds: float | None,
-    look: Callable[[], object] = lambda: None,
+    marks: Callable[[], tuple[RingMark, ...]] = no_marks,
     clock: Callable[[], float] = time.monotonic,
 ) -> Sampling:
     """Sample a guest for so many ``seconds``; None are DEFAULT_SECONDS, or none where it could not be told that it ran
     when it was found. It is let run in between only if it ran when it was found, or runs now. It is stopped afterwards,
-    for the caller to look at, as :func:`standing` has it. ``look`` is called at every stop."""
+    for the caller to look at, as :func:`standing` has it. ``marks`` is called at every stop."""
     ran = found_running(guest)
     may_run = guest.target.control is not None and (bool(ran) or (ran is None and seconds is not None))
     sampling = Sampling(DEFAULT_SECONDS if seconds is None else seconds)
@@ -73,14 +102,17 @@ def taken(
         if number:
             stood += _let_run(guest, begun + sampling.asked * number / (count - 1), sampling, clock)
             stopped = clock()
-        sampling.samples.append(Sample(stopped - begun, dict(_registers(guest))))
-        look()
+        sampling.samples.append(_sample(guest, stopped - begun, marks))
         stood += clock() - stopped
         if sampling.why_one:
             break
     if guest.target.control is not None:
         sampling.stood = stood
     return sampling
+
+
+def _sample(guest: Guest, at: float, marks: Callable[[], tuple[RingMark, ...]]) -> Sample:
+    return Sample(at, dict(_registers(guest)), {}, marks())
 
 
 def _let_run(guest: Guest, until: float, sampling: Sampling, clock: Callable[[], float]) -> float:

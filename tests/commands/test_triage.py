@@ -243,7 +243,7 @@ def test_one_that_was_stopped_is_not_let_run() -> None:
     for found in (False, None):
         target, control = live(linux_target(), found)
         (verdict, _) = told("triage", target)
-        assert control.calls == []
+        assert [call for call in control.calls if not call.startswith("monitor info")] == []
         assert "stopped" in verdict["evidence"][0]
     told("triage --seconds 0.01", target)
     assert "resume" in control.calls, "it is not known how it was found, and it was asked for"

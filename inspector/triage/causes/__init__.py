@@ -1,0 +1,1 @@
+"""The causes, each with its signature, by what goes wrong."""

@@ -1,0 +1,173 @@
+"""A guest's virtio devices over the time that it was sampled: what moved in their queues, what maps their registers.
+
+The device's own side is asked of the monitor at the first and at the last stop; the rings are read from RAM at every
+one. A device's registers are never touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from inspector.devicemaps import BarAt, Mapped, bars_at, mapped_io
+from inspector.devices import of_guest, of_monitor_again
+from inspector.errors import InspectorError, MemoryReadError, NotSupported, TargetError
+from inspector.guest import Guest
+from inspector.radix.bits import KERNEL_PID
+from inspector.triage.samples import RingMark, Sample, Sampling
+from inspector.virtio import words
+from inspector.virtio.bus import Bus, bus_of
+from inspector.virtio.layout import USED_BYTES
+from inspector.virtio.ring import Problem, Queue, device_problems, read_queue
+from inspector.virtio.state import DeviceState, QueueState, VirtioState
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLook:
+    """A queue as it stood at the last stop. ``was`` is the device's side at the first one (None: not known), ``marks``
+    its rings at each stop."""
+
+    queue: Queue
+    was: QueueState | None
+    marks: tuple[RingMark, ...]
+
+    @property
+    def still(self) -> bool:
+        """That nothing of it moved from the first stop to the last; of one stop that cannot be said."""
+        if len(self.marks) < 2 or self.was != self.queue.state:
+            return False
+        first = self.marks[0]
+        return all((each.avail, each.used) == (first.avail, first.used) for each in self.marks)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLook:
+    """A device at the last stop: what its own status says is wrong, its queues, and what maps its BARs."""
+
+    device: DeviceState
+    problems: tuple[Problem, ...]
+    queues: tuple[QueueLook, ...]
+    bars: tuple[BarAt, ...]
+    was: DeviceState | None = None
+
+    @property
+    def name(self) -> str:
+        """Its place on PCI and its name."""
+        return f"{self.device.slot} {self.device.name}".strip()
+
+    @property
+    def driven(self) -> bool:
+        """Whether a driver said that it is ready to go."""
+        return bool(self.device.status & words.DRIVER_OK)
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """All that was seen of virtio devices. ``state`` is as it was asked at the first stop and at the last (empty: not
+    asked); ``io`` is what the kernel maps in its regions of devices; ``seconds`` lie between the stops."""
+
+    looks: tuple[DeviceLook, ...] = ()
+    io: tuple[Mapped, ...] = ()
+    seconds: float = 0.0
+    state: tuple[VirtioState, ...] = ()
+
+
+@dataclass
+class Watch:
+    """Looks at a guest's devices while it is sampled."""
+
+    guest: Guest
+    states: list[VirtioState] = field(default_factory=list)
+    why_not: str = ""
+    begun: bool = False
+
+    def _begin(self) -> None:
+        try:
+            state = of_guest(self.guest)
+        except NotSupported as error:
+            self.why_not = f"virtio devices were not looked at: {error}"
+            return
+        if state is not None:
+            self.states.append(state)
+
+    def marks(self) -> tuple[RingMark, ...]:
+        """Every queue's rings as they are now; at the first stop the devices are asked for."""
+        if not self.begun:
+            self.begun = True
+            self._begin()
+        if not self.states:
+            return ()
+        return tuple(self._marks(self.states[0]))
+
+    def _marks(self, state: VirtioState) -> Iterator[RingMark]:
+        for device in state.devices:
+            bus = _bus(device, state)
+            for queue in device.queues:
+                mark = self._mark(device, bus, queue)
+                if mark is not None:
+                    yield mark
+
+    def _mark(self, device: DeviceState, bus: Bus, queue: QueueState) -> RingMark | None:
+        if not queue.desc or words.has(device.features, words.RING_PACKED):
+            return None
+        order = "little" if device.little else "big"
+        memory, values = self.guest.memory, []
+        spans = ((queue.avail, 2, queue.num * 2), (queue.used, 2, queue.num * USED_BYTES))
+        for ring, header, entries in spans:
+            for at, size in ((ring, 2 * header), (ring + 2 * header + entries, 2)):
+                real, _ = bus.real(memory.ram, at, size)
+                if real is None:
+                    return None
+                try:
+                    data = memory.read(real, size)
+                except MemoryReadError:
+                    return None
+                values += [int.from_bytes(data[n : n + 2], order) for n in range(0, size, 2)]  # type: ignore[arg-type]
+        avail_flags, avail, used_event, used_flags, used, avail_event = values
+        return RingMark(device.path, queue.index, avail, avail_flags, used_event, used, used_flags, avail_event)
+
+    def devices(self, sampling: Sampling, missed: list[str]) -> Devices:
+        """What was seen, at the last stop; what could not be is added to ``missed``."""
+        if self.why_not:
+            missed.append(self.why_not)
+        if not self.states:
+            return Devices()
+        control = self.guest.target.control
+        if control is not None:
+            self.states.append(of_monitor_again(control.monitor, self.states[0]))
+        first, last = self.states[0], self.states[-1]
+        was = {each.path: each for each in first.devices}
+        try:
+            spaces = self.guest.spaces([KERNEL_PID])
+        except TargetError:
+            raise
+        except InspectorError as error:
+            missed.append(f"what maps the devices' registers could not be told: {error}")
+            spaces = None
+        looks = []
+        for device in last.devices:
+            before = was.get(device.path) if len(self.states) > 1 else None
+            queues = tuple(self._queue(device, queue, before, last, sampling.samples) for queue in device.queues)
+            looks.append(DeviceLook(device, tuple(device_problems(device)), queues, bars_at(spaces, device), before))
+        io = () if spaces is None else mapped_io(spaces)
+        return Devices(tuple(looks), io, sampling.seconds, tuple(self.states))
+
+    def _queue(
+        self,
+        device: DeviceState,
+        queue: QueueState,
+        before: DeviceState | None,
+        state: VirtioState,
+        samples: list[Sample],
+    ) -> QueueLook:
+        was = None if before is None else next((each for each in before.queues if each.index == queue.index), None)
+        marks = tuple(
+            mark
+            for sample in samples
+            for mark in sample.rings
+            if (mark.device, mark.queue) == (device.path, queue.index)
+        )
+        return QueueLook(read_queue(self.guest.memory, _bus(device, state), device, queue), was, marks)
+
+
+def _bus(device: DeviceState, state: VirtioState) -> Bus:
+    return bus_of(words.has(device.features, words.ACCESS_PLATFORM), state.windows)
