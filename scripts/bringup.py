@@ -4,7 +4,9 @@
         outcomes = guest.run([Access(...), ...])    # trees and tables are put into guest.ram before that
 
 Its source is fixtures/guests/bringup/: each machine loads it at 0 as its firmware, so that nothing else runs there.
-What lies where in its RAM is said here and in cases.c. Errors are those of inspector/errors.py."""
+Instead of :meth:`Bringup.run` there are :meth:`Bringup.begin` and :meth:`Bringup.hang_at`: it then makes one access for
+ever, as under a kernel whose handlers mend nothing (scripts/bringuphangs.py). What lies where in its RAM is said here
+and in cases.c. Errors are those of inspector/errors.py."""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +40,12 @@ FLAGS = (
 LOAD_AT, STORE_AT = 0x3000, 0x3010
 """Real addresses of the instructions that load and store."""
 BOARD, ACCESSES, OUTCOMES = 0x7000, 0x10_0000, 0x20_0000
+DONE, RESULT, STAYS, TURNS, BEGUN = 8, 16, 24, 32, 40
+"""In ``struct board``, behind how many accesses there are."""
+ROUNDS = "r9"
+"""Counts how often an access that is made for ever was sent back."""
+IDLE_TURNS = 1000
+"""A handler runs for much longer than the one instruction that it goes back to, as a kernel's does."""
 MOST = (OUTCOMES - ACCESSES) // 128
 PAGES, PAGES_END = 0x40_0000, 0x80_0000
 """Real memory that is nothing but system calls: what may be fetched, loaded and stored to without harm."""
@@ -106,7 +114,8 @@ def built() -> Path:
 
 
 class Bringup:
-    """A machine that stands before its first instruction, its RAM to be written; :meth:`run` lets it go once."""
+    """A machine that stands before its first instruction, its RAM to be written; :meth:`run` or :meth:`begin` lets it
+    go, once."""
 
     def __init__(self, machine: MachineName) -> None:
         image = str(built())
@@ -142,21 +151,42 @@ class Bringup:
 
     def run(self, accesses: Sequence[Access], timeout: float = 30.0) -> list[Outcome]:
         """Make these accesses in order, once for each machine. Raises ReplyTimeout where the guest does not end."""
+        self.begin(accesses, stays=len(accesses))
+        self._wait(lambda: self.word(BOARD + DONE) == len(accesses), timeout)
+        self.machine.pause()
+        assert self.word(BOARD + RESULT) == 0, "a hypercall failed"
+        return [
+            Outcome(*struct.unpack(">10Q", self.ram[OUTCOMES + 128 * n : OUTCOMES + 128 * n + 80]))
+            for n in range(len(accesses))
+        ]
+
+    def begin(self, accesses: Sequence[Access], stays: int = 0) -> None:
+        """Let it make these accesses in order, once for each machine; it does not come past number ``stays``, which
+        every interrupt's handler goes back to."""
         assert len(accesses) <= MOST, "there is no room for more"
         for number, each in enumerate(accesses):
             at = ACCESSES + 128 * number
             self.ram[at : at + 72] = struct.pack(">9Q", *astuple(each))
         self.put(BOARD, len(accesses))
+        self.put(BOARD + STAYS, stays)
+        self.put(BOARD + TURNS, IDLE_TURNS)
         self.machine.cont()
+
+    def hang_at(self, number: int, timeout: float = 30.0) -> None:
+        """Let it go on to access ``number``, those before it having raised one interrupt each, and wait until it goes
+        round there. It runs on. Raises ReplyTimeout where it does not get there."""
+        self.put(BOARD + STAYS, number)
+        self._wait(lambda: self.word(BOARD + BEGUN) == number + 1 and self.rounds() > 1, timeout)
+        assert self.word(BOARD + RESULT) == 0, "a hypercall failed"
+
+    def rounds(self) -> int:
+        """How often the access that it hangs at has been sent back."""
+        return int(self.machine.hmp(f"print/d ${ROUNDS}"))
+
+    def _wait(self, there: Callable[[], bool], timeout: float) -> None:
         deadline = time.monotonic() + timeout
-        while self.word(BOARD + 8) < len(accesses):
+        while not there():
             if time.monotonic() > deadline:
                 registers = self.machine.hmp("info registers").splitlines()[:1]
-                raise ReplyTimeout(f"the bring-up guest stays at access {self.word(BOARD + 8)}: {registers}")
+                raise ReplyTimeout(f"the bring-up guest stays at access {self.word(BOARD + DONE)}: {registers}")
             time.sleep(0.01)
-        self.machine.pause()
-        assert self.word(BOARD + 16) == 0, "a hypercall failed"
-        return [
-            Outcome(*struct.unpack(">10Q", self.ram[OUTCOMES + 128 * n : OUTCOMES + 128 * n + 80]))
-            for n in range(len(accesses))
-        ]

@@ -1,0 +1,117 @@
+"""The bring-up guest, hung: a vCPU makes one access for ever, forbidden in one of many ways. It stays
+there with the registers that the ISA gives the cause, and ``why`` finds the tables to agree with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+import inspector
+from inspector.commands.why import why
+from inspector.guest import Guest
+from inspector.radix.prediction import LEAST_PAGE
+from inspector.radix.translation import Access
+from scripts.bringup import Bringup, MachineName
+from scripts.bringuphangs import DSI, GOES_WELL, HDSI, HISI, Placed, places, set_up
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
+
+STOPS = 3
+RECORDING = ("dar", "dsisr", "srr0", "srr1", "hdar", "hdsisr", "hsrr0", "hsrr1", "asdr")
+STATE = ("pid", "lpidr", "amr", "iamr", "r4", "r5")
+MACHINES: tuple[MachineName, ...] = ("pseries", "powernv9")
+CHOICES = [
+    pytest.param((machine, number), id=f"{where}-{hang.name.replace(' ', '-')}")
+    for machine in MACHINES
+    for number, (hang, where) in enumerate(places(machine))
+]
+
+
+class Series:
+    """A machine that is let go from one hang to the next; another where that does not lead to the one asked for."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.stack = stack
+        self.at: tuple[MachineName, int] | None = None
+        self.bringup: Bringup
+        self.placed: list[Placed] = []
+
+    def hang(self, machine: MachineName, number: int) -> None:
+        """Hang it there; it runs."""
+        if self.at is None or self.at[0] != machine or self.at[1] > number:
+            self.stack.close()
+            self.bringup = self.stack.enter_context(Bringup(machine))
+            self.placed = set_up(self.bringup, machine)
+            self.bringup.begin([each.access for each in self.placed])
+        self.at = (machine, number)
+        self.bringup.hang_at(number)
+
+
+class Hung:
+    """One hang."""
+
+    def __init__(self, series: Series, machine: MachineName, number: int) -> None:
+        self.bringup, self.placed = series.bringup, series.placed[number]
+        self.table = self.placed.access.table if machine == "pseries" else None
+
+    def stopped(self) -> Guest:
+        """The inspector at it; it stands until that is closed."""
+        machine = self.bringup.machine
+        guest: Guest = inspector.open_target(machine.target, ram=machine.ram_file, process_table=self.table)
+        return guest
+
+    @property
+    def way(self) -> Access:
+        """What kind of access it is."""
+        made = self.placed.access
+        return "x" if made.start == made.ea else "r"
+
+
+@pytest.fixture(scope="module")
+def series() -> Iterator[Series]:
+    with ExitStack() as stack:
+        yield Series(stack)
+
+
+@pytest.fixture(scope="module", params=CHOICES)
+def hung(request: pytest.FixtureRequest, series: Series) -> Hung:
+    series.hang(*request.param)
+    return Hung(series, *request.param)
+
+
+def recorded(placed: Placed) -> dict[str, int]:
+    """What the registers hold then; those that no interrupt has set are 0, as they were before the access."""
+    hang, made = placed.hang, placed.access
+    told = dict.fromkeys(RECORDING, 0) | {"srr0": made.start, "srr1": made.msr}
+    prefix = "h" if hang.vector in (HDSI, HISI) else ""
+    if prefix:
+        told |= {"hsrr0": made.start, "hsrr1": made.msr}
+    if hang.vector in (DSI, HDSI):
+        told |= {f"{prefix}dar": made.ea, f"{prefix}dsisr": hang.bits}
+    else:
+        told[f"{prefix}srr1"] |= hang.bits
+    return told
+
+
+def test_it_stays_with_what_the_cpu_records(hung: Hung) -> None:
+    placed = hung.placed
+    seen, rounds = [], [hung.bringup.rounds()]
+    for _ in range(STOPS):
+        with hung.stopped() as guest:
+            known = guest.registers(0)
+            seen.append({name: known.need(name) for name in (*RECORDING, *STATE)})
+            rounds.append(known.need("r9"))
+            found = why(guest, placed.access.ea, hung.way).recorded
+    assert rounds == sorted(set(rounds)), "it comes back to it again and again"
+    if placed.hang.vector == GOES_WELL:
+        assert not any(each[name] for each in seen for name in RECORDING if name not in ("srr0", "srr1"))
+        assert not found
+        return
+    assert seen == STOPS * seen[:1]
+    last = seen[0]
+    assert last["asdr"] & ~LEAST_PAGE == placed.asdr & ~LEAST_PAGE
+    assert {name: last[name] for name in RECORDING} == recorded(placed) | {"asdr": last["asdr"]}
+    assert (last["r4"], last["r5"]) == (placed.access.ea, placed.access.value)
+    assert [(each.record.ea, each.verdict) for each in found] == [(placed.access.ea, "agrees")]
