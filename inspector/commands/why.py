@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from inspector.commands.registry import Command, Example, Parser, Session
+from inspector.commands.whose import NESTED, nested_of
 from inspector.errors import InspectorError, TargetError, UsageError
 from inspector.guest import Guest
 from inspector.radix.address import Context, quadrant
@@ -51,9 +52,12 @@ def why(
     cpu: int | None = None,
     pid: int | None = None,
     lpid: int | None = None,
+    nested: tuple[int, int] | None = None,
 ) -> Why:
     """Whether this access would fault now, asked as Guest.translate asks. Without ``access`` it is what the vCPU
     recorded of this address, or else a fetch where NIP is, and a load anywhere else.
+
+    ``nested`` is as Guest.translate has it: what a KVM host's vCPU recorded while it ran a guest's guest is of that.
 
     Raises what Guest.translate raises."""
     known = _registers(guest, cpu)
@@ -61,14 +65,16 @@ def why(
     chosen = ""
     if access is None:
         access, chosen = _chosen(ea, known.get("nip"), found)
-    answer = guest.translate(ea, access=access, pid=pid, lpid=lpid, cpu=cpu)
-    context, _ = as_whom(guest.context(cpu), ea, pid, lpid, None)
+    answer = guest.translate(ea, access=access, pid=pid, lpid=lpid, nested=nested, cpu=cpu)
+    context, within = as_whom(guest.context(cpu), ea, pid, lpid, nested)
     aside = ""
     recorded: tuple[Held, ...] = ()
     if guest.running:
         aside = "the guest is running, so what its vCPU recorded was not looked at"
     else:
-        comparison = _Comparison(guest, cpu, pid, lpid, known)
+        comparison = _Comparison(
+            guest, cpu, pid, nested[1] if nested else lpid, known, within, nested[0] if nested else None
+        )
         aside = comparison.aside(found)
         recorded = tuple(comparison.of(answer, found))
     msr = context.msr
@@ -101,12 +107,21 @@ class _Comparison:
     host's PID; any other record is of the process that it runs."""
 
     def __init__(
-        self, guest: Guest, cpu: int | None, pid: int | None, lpid: int | None, known: Mapping[str, int]
+        self,
+        guest: Guest,
+        cpu: int | None,
+        pid: int | None,
+        lpid: int | None,
+        known: Mapping[str, int],
+        within: Context | None,
+        ptcr: int | None,
     ) -> None:
-        self.guest, self.cpu, self.known = guest, cpu, known
+        self.guest, self.cpu, self.known, self.within = guest, cpu, known, within
         own = guest.context(cpu)
         self.asked = replace(own, pid=own.pid if pid is None else pid, lpidr=own.lpidr if lpid is None else lpid)
-        self.own_process = (self.asked.pid, self.asked.lpidr or 0) == (own.pid, own.lpidr or 0)
+        self.asked = replace(self.asked, ptcr=own.ptcr if ptcr is None else ptcr)
+        same = (self.asked.pid, self.asked.lpidr or 0) == (own.pid, own.lpidr or 0)
+        self.own_process = same and within is None
 
     def aside(self, found: list[Record]) -> str:
         """That some records were passed over, where they were."""
@@ -147,13 +162,13 @@ class _Comparison:
         return held(record, asked, self._software(record))
 
     def _now(self, context: Context, record: Record, access: Access, state: str) -> Now:
-        answer = hardware(self.guest, context, record.ea, access, None)
+        answer = hardware(self.guest, context, record.ea, access, self.within)
         return Now(state, answer, predict(answer, context))
 
     def _software(self, record: Record) -> Translation | None:
         """KVM's walk of the same address; None where it cannot be asked."""
         try:
-            return software(self.guest, self.asked, record.ea, variant("kvm"), None)
+            return software(self.guest, self.asked, record.ea, variant("kvm"), self.within)
         except TargetError:
             raise
         except InspectorError:
@@ -171,9 +186,10 @@ def _why(session: Session, arguments: Namespace) -> Iterator[Why]:
     cpu = numbers["cpu"]
     if cpu is not None and cpu not in guest.target.cpus:
         raise UsageError(f"there is no vCPU {cpu}; there are: {', '.join(map(str, guest.target.cpus))}")
+    nested = nested_of(session, arguments)
     yield from session.each(
         arguments.ea,
-        lambda ea: why(guest, ea, arguments.access, cpu=cpu, pid=numbers["pid"], lpid=numbers["lpid"]),
+        lambda ea: why(guest, ea, arguments.access, cpu=cpu, pid=numbers["pid"], lpid=numbers["lpid"], nested=nested),
     )
 
 
@@ -183,6 +199,7 @@ def _arguments(parser: Parser) -> None:
     parser.add_argument("--cpu", metavar="N", help="on this vCPU; the chosen one if left out")
     parser.add_argument("--pid", metavar="P", help="as if the process with this radix PID ran")
     parser.add_argument("--lpid", metavar="N", help="as if this partition ran")
+    parser.add_argument("--nested", metavar="PTCR:N", help=NESTED)
 
 
 COMMANDS = (

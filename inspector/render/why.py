@@ -54,7 +54,8 @@ def _whose(result: Why, kind: str) -> str:
     answer = result.answer
     parts = [] if result.user is None else [f"by {'user' if result.user else 'privileged'} code"]
     if answer.lpid:
-        parts.append(f"of LPID {answer.lpid}")
+        within = "" if answer.outer_lpid is None else f", a guest of LPID {answer.outer_lpid}'s,"
+        parts.append(f"of LPID {answer.lpid}{within}")
     if answer.pid is not None:
         parts.append(f"with PID {answer.pid}")
     if not answer.relocation:

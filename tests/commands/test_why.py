@@ -10,11 +10,22 @@ import pytest
 import inspector
 from inspector.errors import UsageError
 from tests.commands.asking import ask, shown, told
+from tests.commands.test_nested import (
+    HOST_READ_ONLY,
+    L2,
+    L2_PID,
+    LOST_BY_HOST,
+    LOST_BY_L1,
+    MORE,
+    TABLE_AT,
+    nested_target,
+)
 from tests.fakes import (
     BROKEN_EA,
     BROKEN_PID,
     IO,
     KERNEL,
+    LPID,
     NIP,
     PID,
     USER_DATA_EA,
@@ -50,6 +61,26 @@ def test_kuap_and_kuep_are_named() -> None:
     assert (code["cause"], code["interrupt"]["vector"]) == ("key", "0x400")
     assert "KUEP" in code["reason"]
     assert int(code["interrupt"]["registers"]["srr1"], 0) & 0x1000_0000
+
+
+L2_WORDS = f"--lpid {LPID} --nested {TABLE_AT:#x}:{L2} --pid {L2_PID}"
+
+
+@pytest.mark.parametrize(
+    ("ea", "access", "bits"),
+    [(LOST_BY_L1, "r", 0x4000_0000), (LOST_BY_HOST, "r", 0x4000_0000), (HOST_READ_ONLY, "w", 0x0A00_0000)],
+)
+def test_a_guests_guest_is_asked_through_all_three_stages(ea: int, access: str, bits: int) -> None:
+    """The host's CPU meets a guest's guest's faults, whichever of the two hypervisors has to mend them: ASDR is what
+    the guest's guest calls real."""
+    target = nested_target(more=True)
+    gra = MORE[ea][0]
+    target.set(0, hdar=ea, hdsisr=bits, asdr=gra, hsrr0=0x100, hsrr1=USER_MSR)
+    data = why(f"{L2_WORDS} --access {access} {ea:#x}", target)
+    assert (data["interrupt"]["name"], data["interrupt"]["bits"]) == ("HDSI", f"{bits:#x}")
+    assert data["interrupt"]["registers"]["asdr"] == f"{gra:#x}"
+    assert [each["verdict"] for each in data["recorded"]] == ["agrees"]
+    assert f"a guest of LPID {LPID}'s" in " ".join(shown(f"why {L2_WORDS} {ea:#x}", target).split())
 
 
 def test_each_reason_has_its_interrupt() -> None:
