@@ -72,9 +72,7 @@ def why(
     if guest.running:
         aside = "the guest is running, so what its vCPU recorded was not looked at"
     else:
-        comparison = _Comparison(
-            guest, cpu, pid, nested[1] if nested else lpid, known, within, nested[0] if nested else None
-        )
+        comparison = _Comparison(guest, cpu, pid, lpid, known, nested, within)
         aside = comparison.aside(found)
         recorded = tuple(comparison.of(answer, found))
     msr = context.msr
@@ -113,13 +111,14 @@ class _Comparison:
         pid: int | None,
         lpid: int | None,
         known: Mapping[str, int],
+        nested: tuple[int, int] | None,
         within: Context | None,
-        ptcr: int | None,
     ) -> None:
         self.guest, self.cpu, self.known, self.within = guest, cpu, known, within
         own = guest.context(cpu)
         self.asked = replace(own, pid=own.pid if pid is None else pid, lpidr=own.lpidr if lpid is None else lpid)
-        self.asked = replace(self.asked, ptcr=own.ptcr if ptcr is None else ptcr)
+        if nested is not None:
+            self.asked = replace(self.asked, ptcr=nested[0], lpidr=nested[1])
         same = (self.asked.pid, self.asked.lpidr or 0) == (own.pid, own.lpidr or 0)
         self.own_process = same and within is None
 
