@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from argparse import Namespace
 from collections.abc import Iterator
@@ -10,14 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from inspector.commands.notes import Note
-from inspector.commands.registry import Command, Example, Parser, Result, Session
-from inspector.errors import UsageError
+from inspector.commands.registry import Command, Example, Result, Session
+from inspector.commands.seconds import seconds_argument, seconds_of
 
 if TYPE_CHECKING:
     from inspector.guest import Guest
     from inspector.triage.found import Finding
-
-MOST_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +48,11 @@ def triage(guest: Guest, seconds: float | None = None) -> tuple[tuple[Finding, .
 
 
 def _triage(session: Session, arguments: Namespace) -> Iterator[Result]:
-    seconds = None if arguments.seconds is None else _seconds(arguments.seconds)
-    found, stood, samples = triage(session.at, seconds)
+    found, stood, samples = triage(session.at, seconds_of(arguments.seconds))
     yield from map(Triaged, found)
     if stood is not None:
         times = "a sample" if samples == 1 else f"{samples} samples"
         yield Note(f"for {times} and what follows from them the guest stood still for {stood * 1000:.0f} ms")
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= MOST_SECONDS:
-        raise UsageError(f"--seconds takes a number from 0 to {MOST_SECONDS}, not {text!r}")
-    return value
-
-
-def _arguments(parser: Parser) -> None:
-    parser.add_argument("--seconds", metavar="S", help="look on for so long, from first to last sample; 2 if left out")
 
 
 COMMANDS = (
@@ -78,7 +60,7 @@ COMMANDS = (
         "triage",
         "why does this guest hang",
         _triage,
-        _arguments,
+        seconds_argument,
         (
             Example("triage", "what is the matter, the most likely first"),
             Example("triage --seconds 0", "by one sample: it is not let run"),
