@@ -125,6 +125,7 @@ class FakeControl:
         self.stops_after = stops_after
         self.calls: list[str] = []
         self.on_wait: Callable[[], None] = lambda: None
+        self.halts: dict[int, bool] = {}
         self.monitor_says: dict[str, str] = {"info virtio": "No VirtIO devices\r\n"}
         target.control = self
         target.state = RunState.STOPPED
@@ -155,6 +156,9 @@ class FakeControl:
             return False
         self.interrupt()
         return True
+
+    def halted(self) -> Mapping[int, bool]:
+        return self.halts
 
     def monitor(self, commands: Sequence[str]) -> list[str]:
         self.calls += [f"monitor {command}" for command in commands]

@@ -16,6 +16,8 @@ RANGE = re.compile(
     r"^\s+([0-9a-f]{16})-([0-9a-f]{16}) \(prio -?\d+, (nv-)?([a-z/]+)\): (.*?)(?: @[0-9a-f]{16})?(?: KVM)?\s*$"
 )
 
+TICKS = re.compile(r"CPU#(\d+)$\n(?:MSR .*\n)?TB (\d{1,20}) (\d{1,20}) +DECR (\d{1,20})", re.MULTILINE)
+
 
 def parse_mtree(text: str) -> RamMap:
     """The RAM that a read through the stub reaches, out of ``info mtree -f``.
@@ -81,6 +83,23 @@ def parse_version(text: str) -> tuple[int, int] | None:
     """QEMU's (major, minor) out of ``info version``, whose text is ``7.2.22`` and a package's name run together."""
     found = re.match(r"\s*(\d{1,3})\.(\d{1,3})", text)
     return (int(found[1]), int(found[2])) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticks:
+    """A vCPU's time base, and its decrementer as QEMU has it: what is left until the next tick is due."""
+
+    time_base: int
+    decrementer: int
+
+
+def parse_ticks(text: str) -> dict[int, Ticks]:
+    """Of every vCPU in ``info registers -a``, by its number (QEMU 7.2, ``ppc_cpu_dump_state``: TBU, TBL and DECR in
+    decimal, and of TBL all 64 bits). What it does not say is absent."""
+    found = {}
+    for number, high, low, left in TICKS.findall(text.replace("\r", "")):
+        found[int(number)] = Ticks(int(high) << 32 | int(low) & 0xFFFF_FFFF, int(left))
+    return found
 
 
 def parse_value(text: str) -> int | None:

@@ -77,6 +77,13 @@ class GuestControl:
         if not session.clock.running and session.transport.lost is None:
             session.make_ready()
 
+    def halted(self) -> dict[int, bool]:
+        """Which vCPUs wait for an interrupt, as far as that is known. Raises NotSupported while the guest runs."""
+        self.poll()
+        if self.session.clock.running:
+            raise NotSupported("the guest runs, and its vCPUs halt and go on; 'interrupt' it first")
+        return self.session.halted()
+
     def step(self, number: int) -> None:
         """Run one instruction on vCPU ``number`` and stop again; the other vCPUs stand still meanwhile.
 

@@ -169,6 +169,20 @@ class GdbSession:
             raise ProtocolError(f"{self.where} names no vCPU; is it qemu-system-ppc64?")
         return tuple(sorted(cpus, key=lambda cpu: cpu.number))
 
+    def halted(self) -> dict[int, bool]:
+        """Which vCPUs wait for an interrupt, by number (QEMU's gdbstub, ``handle_query_thread_extra``); one that the
+        stub says nothing of is absent."""
+        asked = [_console(f"maintenance packet qThreadExtraInfo,p1.{cpu.tid:x}") for cpu in self.cpus]
+        found = {}
+        for cpu, reply in zip(self.cpus, self.transport.batch(asked), strict=True):
+            try:
+                said = bytes.fromhex(_received(reply.text())).decode("ascii", "replace")
+            except ValueError:
+                continue
+            if "halted" in said or "running" in said:
+                found[cpu.number] = "halted" in said
+        return found
+
     # memory
 
     def read(self, address: int, length: int) -> bytes | None:

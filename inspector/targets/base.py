@@ -80,6 +80,10 @@ class RunControl(Protocol):
     def wait(self, seconds: float | None) -> bool:
         """Wait until a running guest stops by itself. False when ``seconds`` passed first."""
 
+    def halted(self) -> Mapping[int, bool]:
+        """Which vCPUs wait for an interrupt, by number, as far as that is known. Raises NotSupported while the guest
+        runs."""
+
     def console(self, command: str) -> str:
         """What gdb prints for a command that only looks. Raises UsageError for one that would write."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from inspector.gdbmi.monitor import Ticks, parse_ticks
 from inspector.guest import Guest
 from inspector.targets.base import CORE, GENERAL
 
@@ -18,6 +19,8 @@ LAST_FAULT = ("hsrr0", "hsrr1", "hdar", "hdsisr", "asdr")
 """What a hypervisor storage interrupt leaves in a vCPU's registers until the next (Power ISA 3.0B, book III, 6.5.16):
 its guest's NIP and MSR, its EA, the cause, and the guest real address. The host's own external interrupts take the
 first two as well, and so does entering a guest (Linux 6.1, ``kvmhv_vcpu_entry_p9``)."""
+CLOCKS = "info registers -a"
+"""The monitor's words for every vCPU's registers, which the time base and the decrementer are among."""
 WANTED = (*GENERAL, *CORE, *STATE, *LAST_FAULT)
 
 
@@ -40,12 +43,13 @@ class RingMark:
 class Sample:
     """The registers at one stop, by vCPU and canonical name, as far as they are known; ``at`` is in seconds from the
     first sample. ``halted`` says of a vCPU whether it waits for an interrupt, where that is known; ``rings`` are those
-    of virtio devices."""
+    of virtio devices; ``ticks`` are the vCPUs' clocks, asked for at the first and at the last stop."""
 
     at: float
     cpus: Mapping[int, Mapping[str, int]]
     halted: Mapping[int, bool] = field(default_factory=dict)
     rings: tuple[RingMark, ...] = ()
+    ticks: Mapping[int, Ticks] = field(default_factory=dict)
 
 
 @dataclass
@@ -80,54 +84,64 @@ def taken(
     seconds: float | None,
     marks: Callable[[], tuple[RingMark, ...]] = no_marks,
     clock: Callable[[], float] = time.monotonic,
+    meanwhile: Callable[[], object] = no_marks,
 ) -> Sampling:
     """Sample a guest for so many ``seconds``; None are DEFAULT_SECONDS, or none where it could not be told that it ran
     when it was found. It is let run in between only if it ran when it was found, or runs now. It is stopped afterwards,
-    for the caller to look at, as :func:`standing` has it. ``marks`` is called at every stop."""
-    ran = found_running(guest)
-    may_run = guest.target.control is not None and (bool(ran) or (ran is None and seconds is not None))
+    for the caller to look at, as :func:`standing` has it. ``marks`` is called at every stop, and ``meanwhile`` once
+    while it runs."""
+    ran_before = found_running(guest)
+    may_run = guest.target.control is not None and (bool(ran_before) or (ran_before is None and seconds is not None))
     sampling = Sampling(DEFAULT_SECONDS if seconds is None else seconds)
     if guest.target.control is None:
         sampling.why_one = "it is recorded: one moment is all there is"
     elif not may_run:
-        known = "was stopped when it was found" if ran is False else "may have been stopped when it was found"
+        known = "was stopped when it was found" if ran_before is False else "may have been stopped when it was found"
         sampling.why_one = f"the guest {known}, and so is not let run"
     elif not sampling.asked:
         sampling.why_one = "no time was given to it"
     begun = clock()
-    stood = 0.0
+    ran = 0.0
     count = 1 if sampling.why_one else MOST
     for number in range(count):
-        stopped = clock()
         if number:
-            stood += _let_run(guest, begun + sampling.asked * number / (count - 1), sampling, clock)
-            stopped = clock()
-        sampling.samples.append(_sample(guest, stopped - begun, marks))
-        stood += clock() - stopped
+            until = begun + sampling.asked * number / (count - 1)
+            ran += _let_run(guest, until, sampling, clock, meanwhile if number == 1 else no_marks)
+        last = number == count - 1 or bool(sampling.why_one)
+        sampling.samples.append(_sample(guest, clock() - begun, marks, ticks=last or not number))
         if sampling.why_one:
             break
     if guest.target.control is not None:
-        sampling.stood = stood
+        sampling.stood = clock() - begun - ran
     return sampling
 
 
-def _sample(guest: Guest, at: float, marks: Callable[[], tuple[RingMark, ...]]) -> Sample:
-    return Sample(at, dict(_registers(guest)), {}, marks())
+def _sample(guest: Guest, at: float, marks: Callable[[], tuple[RingMark, ...]], *, ticks: bool) -> Sample:
+    control = guest.target.control
+    if control is None:
+        return Sample(at, dict(_registers(guest)), {}, marks())
+    clocks = parse_ticks(control.monitor([CLOCKS])[0]) if ticks else {}
+    return Sample(at, dict(_registers(guest)), control.halted(), marks(), clocks)
 
 
-def _let_run(guest: Guest, until: float, sampling: Sampling, clock: Callable[[], float]) -> float:
-    """Let it run until then, and stop it again; for how many seconds it stood before it ran."""
-    begun = clock()
+def _let_run(
+    guest: Guest, until: float, sampling: Sampling, clock: Callable[[], float], meanwhile: Callable[[], object]
+) -> float:
+    """Let it run until then, and stop it again; for how many seconds it ran. To be told to go and to stop counts as
+    standing still: it is not known at which moment the guest heard of it."""
     _ = guest.roots  # found while it stands
-    stood = clock() - begun
+    begun = clock()
     try:
         guest.resume()
+        begun = clock()
+        meanwhile()
         if guest.control.wait(max(0.0, until - clock())):
             sampling.why_one = "the guest stopped by itself"
     finally:
+        ended = clock()
         if guest.running:
             guest.control.interrupt()
-    return stood
+    return ended - begun
 
 
 @contextmanager

@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from inspector.gdbmi.monitor import (
     Backend,
+    Ticks,
     parse_host_address,
     parse_machine,
     parse_memdevs,
     parse_mtree,
     parse_status,
     parse_string,
+    parse_ticks,
     parse_value,
     parse_version,
     version_words,
@@ -164,3 +166,25 @@ def test_strings_as_the_monitor_prints_them() -> None:
     assert parse_string('"/dev/shm/a \\"b\\""\r\n') == '/dev/shm/a "b"'
     for said in ("Error: Property not found\r\n", "true\r\n", "", "17"):
         assert parse_string(said) is None
+
+
+REGISTERS = """\
+CPU#0
+NIP c0000000000e1130   LR c000000000a6dea8 CTR c000000000a6dd80 XER 000000000000005a CPU#0
+MSR 800000000280b033 HID0 0000000000000000  HF 2680203d iidx 1 didx 1
+TB 00000001 7100425756 DECR 94761850
+GPR00 0000000044000888 c0000000026afca0 c000000001148100 0000000000000000
+
+CPU#1
+NIP c0000000000e1130   LR c000000000a6dea8 CTR c000000000a6dd80 XER 000000000000005a CPU#1
+MSR 800000000280b033 HID0 0000000000000000  HF 2680203d iidx 1 didx 1
+TB 00000001 2805458475 DECR 4294967295
+GPR00 0000000044000888 c0000000026afca0 c000000001148100 0000000000000000
+"""
+
+
+def test_clocks_of_every_vcpu() -> None:
+    for text in (REGISTERS, REGISTERS.replace("\n", "\r\n")):
+        assert parse_ticks(text) == {0: Ticks(7100425756, 94761850), 1: Ticks(7100425771, 4294967295)}
+    assert parse_ticks("unknown command: 'info registers'\r\n") == {}
+    assert parse_ticks(REGISTERS.replace("DECR", "")) == {}

@@ -245,6 +245,22 @@ def test_running_makes_reads_virtual_and_impossible_until_it_stops(tmp_path: Pat
         ]  # fmt: skip
 
 
+def test_vcpus_that_wait_for_an_interrupt(tmp_path: Path) -> None:
+    def answers(number: int, body: str) -> dict[str, Any]:
+        received = f'~"received: \\"{body}\\"\\n"\n'
+        return {"match": f"qThreadExtraInfo,p1.{number}", "say": received + record("done")}
+
+    halted, running = b"CPU#0 [halted ]".hex(), b"CPU#1 [running]".hex()
+    with session_with(tmp_path, answers(1, halted), answers(2, running)) as (_, session):
+        assert GuestControl(session).halted() == {0: True, 1: False}
+        session.clock.running = True
+        with pytest.raises(NotSupported, match="interrupt"):
+            GuestControl(session).halted()
+        session.clock.running = False
+    with session_with(tmp_path, answers(1, ""), answers(2, "E01")) as (_, session):
+        assert session.halted() == {}, "what it does not say is not known"
+
+
 def test_a_ram_map_that_changed_while_running_replaces_the_old_one(tmp_path: Path) -> None:
     grown = MTREE.replace("0fffffff (prio 0, ram): ram", "1fffffff (prio 0, ram): ram")
     with session_with(
