@@ -20,6 +20,7 @@ from inspector.guest import Guest
 
 if TYPE_CHECKING:
     from inspector.moments import Moment
+    from inspector.virtio.waiting import Waits
 
 T = TypeVar("T")
 
@@ -111,6 +112,7 @@ class Session:
     A context manager: leaving it closes the guest, whichever it is by then. ``reopen`` opens the target again by the
     options that it was first opened with; None where the session was handed a guest that it did not open.
     ``marks`` are moments that were kept by name, the latest last; they stay when the target is opened again.
+    ``waits`` are the looks at virtio queues so far, by which what waits there is known to have waited.
     ``on_wrong_line`` is told of an operand on standard input that is wrong, and of its line's number; where it is None,
     such an operand ends the command. ``stdout`` hands out standard output to a command that writes bytes and no lines;
     None where lines go there, as at a prompt."""
@@ -121,6 +123,7 @@ class Session:
     reopen: Callable[[], Guest] | None = None
     on_wrong_line: Callable[[UsageError, int], object] | None = None
     marks: dict[str, Moment] = field(default_factory=dict)
+    waits: Waits | None = None
     stdout: Callable[[], IO[bytes]] | None = None
 
     def __enter__(self) -> Session:

@@ -15,6 +15,7 @@ from inspector.virtio import words
 from inspector.virtio.bus import Bus, bus_of
 from inspector.virtio.ring import CHAINS, Part, Problem, Queue, device_problems, read_queue
 from inspector.virtio.state import DeviceState, VirtioState
+from inspector.virtio.waiting import Waits
 
 if TYPE_CHECKING:
     from inspector.spaces import Spaces
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class QueueAt:
-    """A queue, and what maps each of its parts, by the part's name."""
+    """A queue, and what maps each of its parts, by the part's name. ``waited`` is for how many seconds at least its
+    oldest pending buffer has been: 0 at the first look that saw it, None where nothing is known to be pending."""
 
     queue: Queue
     where: dict[str, Where]
+    waited: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,7 @@ def _device(
     bus = bus_of(words.has(device.features, words.ACCESS_PLATFORM), state.windows)
     bars = bars_at(spaces, device)
     queues = tuple(
-        QueueAt(queue, {part.name: _of_part(spaces, part) for part in queue.parts})
+        QueueAt(queue, {part.name: _of_part(spaces, part) for part in queue.parts}, _waited(session, device, queue))
         for each in device.queues
         if number is None or each.index == number
         for queue in (read_queue(memory, bus, device, each, chains),)
@@ -131,6 +134,14 @@ def _device(
     problems = (*device_problems(device), *bar_problems(device, bars))
     return Device(state=device, source=state.source, bars=bars, queues=queues, problems=problems,
                   remarks=tuple(_remarks(device, bus, queues)), wide=wide, only=number)  # fmt: skip
+
+
+def _waited(session: Session, device: DeviceState, queue: Queue) -> float | None:
+    taken = queue.state.last_avail_idx
+    if queue.available is None or taken is None or session.at.target.control is None:
+        return None
+    session.waits = session.waits or Waits()
+    return session.waits.since(device.path, queue.state.index, queue.available.idx, taken)
 
 
 def _of_part(spaces: Spaces | None, part: Part) -> Where:
@@ -171,9 +182,10 @@ COMMANDS = (
         "Devices and what they say of themselves come from QEMU's monitor, 7.2 or later; rings are read from RAM, and "
         "nothing else is read. Pending are buffers that the driver made available and the device has not taken; "
         "untaken, used ones that the driver may not have looked at (at most so many, by the index at which it wants "
-        "the next interrupt; without EVENT_IDX nothing says that). A DEVICE or --queue tells all: each bit in words, "
-        "each mapping, the chains behind pending heads. What cannot be right makes exit status 1. Packed rings are "
-        "not read. Behind an IOMMU rings are read through Linux's 64-bit window, which is presumed to have all RAM in "
-        "order: the table itself is the hypervisor's on pseries, and only the bridge says where it is on powernv.",
+        "the next interrupt; without EVENT_IDX nothing says that). At a prompt, asking again tells how long the oldest "
+        "pending one has waited at least; 'triage' tells it in one go. A DEVICE or --queue tells all: each bit in "
+        "words, each mapping, the chains behind pending heads. What cannot be right makes exit status 1. Packed rings "
+        "are not read. Behind an IOMMU rings are read through Linux's 64-bit window, which is presumed to have all RAM "
+        "in order: the table itself is the hypervisor's on pseries, and only the bridge says where it is on powernv.",
     ),
 )

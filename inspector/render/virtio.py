@@ -126,7 +126,9 @@ def _queue(at: QueueAt, style: Style, wide: bool) -> Iterator[str]:
     queue = at.queue
     label, name = f"queue {queue.state.index}", f"{queue.name}, " if queue.name else ""
     yield from _labelled(
-        label, f"{name}{counted(queue.state.num, 'entry').replace('entrys', 'entries')}: {_sum(queue)}", style
+        label,
+        f"{name}{counted(queue.state.num, 'entry').replace('entrys', 'entries')}: {_sum(queue, at.waited)}",
+        style,
     )
     for each in queue.problems:
         yield from style.wrap(f"{each.slug}: {each.reason}", "    ", kind="bad")
@@ -155,7 +157,7 @@ def _spans(numbers: list[int]) -> str:
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
 
 
-def _sum(queue: Queue) -> str:
+def _sum(queue: Queue, waited: float | None) -> str:
     """What is going on, in a clause."""
     if queue.unsaid:
         return queue.unsaid
@@ -167,7 +169,8 @@ def _sum(queue: Queue) -> str:
     if queue.pending is None:
         said.append("what is pending is not known")
     else:
-        said.append(f"{queue.pending} pending" if queue.pending else "nothing pending")
+        since = f", for {waited:.1f} s at least" if waited else ""
+        said.append(f"{queue.pending} pending{since}" if queue.pending else "nothing pending")
     if queue.pending and queue.kick_due is not None:
         said.append("the driver was to notify" if queue.kick_due else "notification suppressed")
     said.append(f"{queue.taken} with the device")
@@ -335,6 +338,7 @@ def _queue_object(at: QueueAt) -> dict[str, Any]:
         "used_idx": state.used_idx,
         "signalled_used": state.signalled_used if state.signalled_used_valid else None,
         "pending": queue.pending,
+        "waited_s": None if at.waited is None else round(at.waited, 3),
         "with_device": queue.taken,
         "untaken_at_most": queue.untaken,
         "interrupt_suppressed": queue.interrupt_off,

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from inspector.commands.registry import Result
+from inspector.commands.registry import Result, run
 from inspector.errors import FormatError, NotSupported, UsageError
 from inspector.render.style import Style
 from inspector.virtio.state import VirtioState
-from tests.commands.asking import ask, lines, objects, shown, told
+from inspector.virtio.waiting import Waits
+from tests.commands.asking import ask, lines, objects, session, shown, told
 from tests.commands.test_examples import too_long
 from tests.fakes import FakeControl, FakeTarget, linux_target
 from tests.virtio import recorded
@@ -123,6 +124,21 @@ def test_a_pending_chain_is_told() -> None:
     text = shown("virtio balloon", target)
     assert "1 pending; the driver was to notify" in text
     assert "pending head 0: 1 descriptor, 100 bytes" in text
+
+
+def test_what_was_seen_before_has_waited_since() -> None:
+    target = machine()
+    target.source.put(0x23B_0802, struct.pack("<HHH", 2, 0, 0))
+    at = session(target)
+    at.waits = Waits(iter((100.0, 107.5, 109.0)).__next__)
+    waited = []
+    for index in (2, 3, 1):
+        target.source.put(0x23B_0802, struct.pack("<H", index))
+        (found,) = [each for each in run(at, ["virtio", "balloon"]) if each.topic == "virtio"]
+        waited.append(objects([found])[0]["queues"][0]["waited_s"])
+        if index == 3:
+            assert "2 pending, for 7.5 s at least" in " ".join(lines([found]))
+    assert waited == [0, 7.5, None]
 
 
 def test_registers_that_nothing_maps_as_it_should_be() -> None:
