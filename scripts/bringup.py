@@ -37,8 +37,8 @@ FLAGS = (
     *("-nostdlib", "-static", "-Wl,-m,elf64ppc", "-Wl,--oformat=binary", "-Wl,--build-id=none", "-Wl,-z,noexecstack"),
 )
 
-LOAD_AT, STORE_AT = 0x3000, 0x3010
-"""Real addresses of the instructions that load and store."""
+LOAD_AT, STORE_AT, LEFT_AT = 0x3000, 0x3010, 0x3020
+"""Real addresses of the instructions that load, store, and leave ``ea`` and ``value`` in DAR and DSISR without any."""
 BOARD, ACCESSES, OUTCOMES = 0x7000, 0x10_0000, 0x20_0000
 DONE, RESULT, STAYS, TURNS, BEGUN = 8, 16, 24, 32, 40
 """In ``struct board``, behind how many accesses there are."""

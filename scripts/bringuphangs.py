@@ -41,7 +41,7 @@ from inspector.radix.bits import (
     PTE_READ,
     PTE_WRITE,
 )
-from scripts.bringup import LOAD_AT, PAGES, STORE_AT, TABLES, TABLES_END, Access, Bringup, MachineName
+from scripts.bringup import LEFT_AT, LOAD_AT, PAGES, STORE_AT, TABLES, TABLES_END, Access, Bringup, MachineName
 from scripts.nested import Tree
 
 DSI, ISI, HDSI, HISI, GOES_WELL = 0x300, 0x400, 0xE00, 0xE20, 0xC00
@@ -171,6 +171,11 @@ def _code_at(leaf: int) -> Callable[[Ground], Access]:
     return made
 
 
+def _dealt_with(ground: Ground) -> Access:
+    """System calls, after a fault that nothing came of: its address is not mapped, and a load is next by chance."""
+    return replace(ground.load(VMALLOC), start=KERNEL_CODE | LEFT_AT, value=DSISR_NOPTE)
+
+
 def _privileged(ground: Ground) -> Access:
     ground.change(ground.entry(ground.process, USER_PAGE, 0), 0, PTE_PRIVILEGED)
     return ground.load(USER_PAGE | BYTE, user=True)
@@ -245,6 +250,7 @@ def _behind_table(ground: Ground) -> Access:
 HANGS: tuple[Hang, ...] = (
     Hang("kernel goes on", "healthy", GOES_WELL, 0, lambda ground: ground.load(KERNEL_PAGE | BYTE)),
     Hang("user goes on", "healthy", GOES_WELL, 0, lambda ground: ground.store(USER_PAGE | BYTE, user=True)),
+    Hang("kernel goes on after a fault", "healthy", GOES_WELL, 0, _dealt_with),
     Hang(
         *("device not mapped", "mmio-page-not-mapped", DSI, DSISR_NOPTE),
         lambda ground: ground.load(UNMAPPED_DEVICE),
