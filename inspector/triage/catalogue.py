@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from inspector.triage.causes import tables, walks
+from inspector.triage.causes import keys, roots, tables, walks
 from inspector.triage.evidence import Evidence
 from inspector.triage.found import CONFIDENCES, ENOUGH, HEALTHY, UNEXPLAINED, Cause, Confidence, Finding, Found
 from inspector.triage.storage import instruction, times, unbacked
 
-CAUSES: tuple[Cause, ...] = (*walks.CAUSES, *tables.CAUSES)
+CAUSES: tuple[Cause, ...] = (*walks.CAUSES, *roots.CAUSES, *tables.CAUSES, *keys.CAUSES)
 """In the order in which they are told where they are equally sure: what explains most first."""
 
 

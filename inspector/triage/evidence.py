@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from inspector.guest import Guest
 from inspector.triage.devices import Devices, Watch
 from inspector.triage.found import ENOUGH
+from inspector.triage.orphans import Orphan, orphans
 from inspector.triage.samples import Sample, Sampling
 from inspector.triage.storage import Storage, last_interrupts, with_owners
 from inspector.triage.stuck import Stuck, stuck
@@ -19,6 +20,7 @@ class Evidence:
     sampling: Sampling
     storage: tuple[Storage, ...] = ()
     stuck: tuple[Stuck, ...] = ()
+    orphans: tuple[Orphan, ...] = ()
     moved: frozenset[int] = frozenset()
     """vCPUs whose NIP was not the same in all samples."""
     devices: Devices = field(default_factory=Devices)
@@ -36,8 +38,9 @@ def gathered(guest: Guest, sampling: Sampling, watch: Watch) -> Evidence:
     missed: list[str] = []
     storage = tuple(with_owners(guest, each, missed) for each in last_interrupts(sampling.samples))
     again = stuck(guest, sampling.samples, ENOUGH)
+    lost = orphans(guest, sampling.samples)
     devices = watch.devices(sampling, missed)
-    return Evidence(sampling, storage, again, moved(sampling.samples), devices, tuple(missed))
+    return Evidence(sampling, storage, again, lost, moved(sampling.samples), devices, tuple(missed))
 
 
 def moved(samples: list[Sample]) -> frozenset[int]:

@@ -4,27 +4,33 @@ back to (SRR0, HSRR0)."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from inspector.errors import InspectorError, TargetError
 from inspector.fetching import instruction_behind
 from inspector.guest import Guest
 from inspector.instructions.decode import Instruction
 from inspector.instructions.effective import reach
-from inspector.radix.address import Context
-from inspector.radix.bits import MSR_HV, MSR_LE, MSR_PR
+from inspector.radix.address import Context, in_range, quadrant
+from inspector.radix.bits import DSISR_ISSTORE, DSISR_PRTABLE_FAULT, DSISR_SET_RC, MSR_HV, MSR_LE, MSR_PR, PTE_C, PTE_R
 from inspector.radix.hindsight import Now, held
-from inspector.radix.prediction import Record, interrupted, predict, records, same_page
-from inspector.radix.translation import Translation
+from inspector.radix.prediction import HDSISR_CANARY, Record, interrupted, predict, records, same_page
+from inspector.radix.translation import Access, Translation
 from inspector.triage.samples import Sample
 from inspector.walkers import hardware
+
+LONG_ENOUGH = 0.1
+"""Seconds, from which on a handler that was seen in every sample is no slow one of a busy guest."""
+SEGMENT = ("ea-out-of-range", "quadrant")
+"""Causes of a segment interrupt, which leaves the address and no cause (Power ISA 3.0B, book III, 6.5.4, 6.5.6)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
     """An access that would fault now, as its vCPU recorded. ``nip`` is its instruction's address and ``text`` the
     instruction ("" where it is not known); ``user`` is whether MSR[PR] was set. ``seen`` is in how many samples;
-    ``handling`` that the vCPU was elsewhere in all of them, presumably in the interrupt's handler."""
+    ``handling`` that the vCPU was elsewhere in all of them, presumably in the interrupt's handler. ``answer`` is a
+    fault, but where R or C could not be set, which the tables do not tell: then it goes well by them."""
 
     cpu: int
     nip: int
@@ -48,29 +54,52 @@ class _Seen:
     lpidr: int
 
 
+@dataclass(slots=True)
+class _Case:
+    """In how many samples it was, at which NIPs, and the registers of one that was about to make the access again."""
+
+    seen: int = 0
+    nips: set[int] = field(default_factory=set)
+    there: Mapping[str, int] | None = None
+
+
 def stuck(guest: Guest, samples: list[Sample], enough: int) -> tuple[Stuck, ...]:
-    """Every access that a sample's registers are of and that would fault now. One whose vCPU was elsewhere each time
-    (as in the handler, or long past it) counts from so many samples (``enough``) on."""
-    cases: dict[_Seen, tuple[int, Mapping[str, int] | None]] = {}
+    """Every access that a sample's registers are of and that would fault now.
+
+    Of several samples so many have to show it (``enough``). One whose vCPU was elsewhere each time, as in the handler,
+    has to be in all of its samples, at more than one NIP and for a while: a task that waits for a page leaves such
+    registers to an idle vCPU, and a program that lives on faults is at other things in between."""
+    cases: dict[_Seen, _Case] = {}
+    awake: dict[int, int] = {}
+    kvm = any(known.get("hdsisr") == HDSISR_CANARY for sample in samples for known in sample.cpus.values())
     for sample in samples:
         for cpu, known in sample.cpus.items():
             if sample.halted.get(cpu):
                 continue
+            awake[cpu] = awake.get(cpu, 0) + 1
             for each, at_it in _of_registers(cpu, known):
-                seen, before = cases.get(each, (0, None))
-                cases[each] = seen + 1, known if at_it else before
+                if each.record.hypervisor and kvm:
+                    continue  # KVM's guests come out for devices all the time: storage.py
+                case = cases.setdefault(each, _Case())
+                case.seen += 1
+                case.nips.add(known["nip"])
+                case.there = known if at_it else case.there
+    long = samples[-1].at - samples[0].at >= LONG_ENOUGH if samples else False
     found = []
-    for each, (seen, there) in cases.items():
-        if there is None and seen < enough:
+    for each, case in cases.items():
+        if case.seen < min(enough, len(samples)):
+            continue
+        everywhere = case.seen >= max(enough, awake[each.cpu]) and len(case.nips) > 1 and long
+        if case.there is None and not everywhere:
             continue
         try:
-            one = _held(guest, each, there)
+            one = _held(guest, each, case.there)
         except TargetError:
             raise
         except InspectorError:
             continue
         if one is not None:
-            found.append(replace(one, seen=seen))
+            found.append(replace(one, seen=case.seen))
     return tuple(found)
 
 
@@ -79,10 +108,10 @@ def _of_registers(cpu: int, known: Mapping[str, int]) -> Iterator[tuple[_Seen, b
     nip, msr = known.get("nip"), known.get("msr")
     if nip is None or msr is None:
         return
-    for record in records(known):
+    for record in (*records(known), *_segments(known)):
         prefix = "h" if record.hypervisor else ""
         at, then = known.get(f"{prefix}srr0"), known.get(f"{prefix}srr1")
-        if at is None or then is None or record.access is None:
+        if at is None or then is None or (record.access is None and in_a_segment(record.ea)):
             continue
         if record.hypervisor and (then & MSR_HV or not known.get("lpidr")):
             continue  # a KVM guest's, which its host's registers alone say nothing of: storage.py
@@ -90,21 +119,35 @@ def _of_registers(cpu: int, known: Mapping[str, int]) -> Iterator[tuple[_Seen, b
         yield _Seen(cpu, at, then, record, known.get("pid", 0), known.get("lpidr", 0)), there
 
 
+def in_a_segment(ea: int) -> bool:
+    """Whether it is one that a tree translates for any software: in range, and in quadrant 0 or 3."""
+    return in_range(ea) and quadrant(ea) in (0, 3)
+
+
+def _segments(known: Mapping[str, int]) -> Iterator[Record]:
+    """What a segment interrupt would have left, whatever older ones left beside it."""
+    dar, srr0 = known.get("dar"), known.get("srr0")
+    if dar is not None and known.get("dsisr") and not in_a_segment(dar):
+        yield Record(("DAR", "DSISR"), dar, 0, None)
+    if srr0 is not None and not in_a_segment(srr0):
+        yield Record(("SRR0", "SRR1"), srr0, 0, "x")
+
+
 def _held(guest: Guest, seen: _Seen, there: Mapping[str, int] | None) -> Stuck | None:
     context = replace(guest.context(seen.cpu), pid=seen.pid, lpidr=seen.lpidr)
-    context = replace(context, msr=there["msr"]) if there else interrupted(context, seen.msr)
+    if there is None:
+        context = interrupted(context, seen.msr)
+    else:
+        context = replace(context, msr=there["msr"], amr=there.get("amr"), iamr=there.get("iamr"))
     fetch = hardware(guest, context, seen.nip, "x", None)
     code = instruction_behind(guest, fetch, bool((context.msr or 0) & MSR_LE))
     if seen.record.access == "x":
         answer: Translation | None = fetch if same_page(seen.record, seen.nip) else None
-    elif code is None or not fetch.ok:
-        return None
-    else:
+    elif fetch.ok and code is not None:
         answer = _data(guest, context, code, seen.record, there)
-    if answer is None:
-        return None
-    prediction = predict(answer, context)
-    if prediction is None or held(seen.record, [Now("", answer, prediction)], None).verdict != "agrees":
+    else:
+        answer = _without_code(guest, context, seen.record, fetch)
+    if answer is None or not _agrees(seen.record, answer, context):
         return None
     text = code.text if code is not None else ""
     return Stuck(seen.cpu, seen.nip, answer, seen.record, context.problem_state, text, there is None)
@@ -114,16 +157,43 @@ def _data(
     guest: Guest, context: Context, code: Instruction, record: Record, there: Mapping[str, int] | None
 ) -> Translation | None:
     """The access of this instruction that was recorded: by its registers where they are still its own."""
-    if code.operation is None:
+    if code.operation is None or record.access not in (code.operation.way, None):
         return None
+    way: Access = code.operation.way
     if there is None:
-        if record.access != code.operation.way:
-            return None
-        return hardware(guest, context, record.ea, record.access, None)
+        return hardware(guest, context, record.ea, way, None)
     reached = reach(code, there.get)
-    if reached is None or reached.ea is None or reached.hint or reached.real or reached.way != record.access:
+    if reached is None or reached.ea is None or reached.hint or reached.real or reached.way != way:
         return None
     for ea in dict.fromkeys((reached.ea, reached.last)):
         if ea is not None and same_page(record, ea):
-            return hardware(guest, context, ea, record.access, None)
+            return hardware(guest, context, ea, way, None)
     return None
+
+
+def _without_code(guest: Guest, context: Context, record: Record, fetch: Translation) -> Translation | None:
+    """The access where the code cannot be fetched any more for the very reason that the access fails: its process has
+    no tables."""
+    if record.access is None:
+        return None
+    answer = hardware(guest, context, record.ea, record.access, None)
+    rootless = all(step.table != "radix" or step.stage > 1 for step in (*answer.steps, *fetch.steps))
+    return answer if answer.cause is not None and answer.cause == fetch.cause and rootless else None
+
+
+def _agrees(record: Record, answer: Translation, context: Context) -> bool:
+    """Whether the tables would have it recorded just so now."""
+    if answer.cause in SEGMENT:
+        return not record.bits and not record.hypervisor
+    if record.bits & ~(DSISR_ISSTORE | DSISR_PRTABLE_FAULT) == DSISR_SET_RC:
+        return answer.ok and _unset(record, answer)
+    prediction = predict(answer, context)
+    return prediction is not None and held(record, [Now("", answer, prediction)], None).verdict == "agrees"
+
+
+def _unset(record: Record, answer: Translation) -> bool:
+    """Whether a leaf on the way lacks the R, or the last one the C, that this access has to set."""
+    leaves = [step.value or 0 for step in answer.steps if step.kind == "leaf" and (step.stage > 1) == record.hypervisor]
+    if not leaves:
+        return False
+    return not all(leaf & PTE_R for leaf in leaves) or bool(record.bits & DSISR_ISSTORE and not leaves[-1] & PTE_C)

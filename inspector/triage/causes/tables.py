@@ -1,119 +1,101 @@
-"""Accesses that the tables or the keys forbid, again and again."""
+"""Accesses that a tree of tables does not lead on, or forbids, again and again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
-from inspector.linux.regions import IO_REGIONS, region_of
-from inspector.triage.evidence import Evidence
-from inspector.triage.found import ENOUGH, Cause, Found
-from inspector.triage.storage import instruction
-from inspector.triage.stuck import Stuck
+from inspector.triage.causes.accesses import OTHER, signature
+from inspector.triage.found import Cause
 
 
-def _stuck(evidence: Evidence, matches: Callable[[Stuck], bool]) -> Iterator[Found]:
-    for each in evidence.stuck:
-        if not matches(each):
-            continue
-        answer = each.answer
-        kind = {"r": "a load", "w": "a store", "x": "the fetch of itself"}[answer.access or "r"]
-        times = "" if evidence.samples == 1 else f" in {each.seen} of {evidence.samples} samples"
-        yield Found(
-            "high" if each.seen >= ENOUGH else "medium",
-            each.cpu,
-            answer.lpid,
-            answer.pid,
-            each.nip,
-            answer.ea,
-            answer.gra,
-            answer.walker,
-            evidence=(
-                _where(each, times),
-                f"{kind} at {answer.ea:#x} by {'user' if each.user else 'privileged'} code would fault now: "
-                f"{answer.reason}",
-                f"{each.record.registers[0]} {each.record.ea:#x} and {each.record.registers[1]} "
-                f"{each.record.bits:#x} record just this",
-            ),
-        )
-
-
-def _where(each: Stuck, times: str) -> str:
-    register = "HSRR0" if each.record.hypervisor else "SRR0"
-    if each.handling:
-        return (
-            f"vCPU {each.cpu} holds the same interrupt{times}: {register} says that it came from "
-            f"{each.nip:#x}{instruction(each.text)}"
-        )
-    return (
-        f"vCPU {each.cpu} is at NIP {each.nip:#x}{instruction(each.text)}{times}, which is where {register} says "
-        "that its last interrupt came from"
-    )
-
-
-def _not_mapped(each: Stuck) -> bool:
-    return each.answer.cause in ("not-present", "no-process-table", "process-entry-empty") and each.answer.access != "x"
-
-
-def _of_a_device(each: Stuck) -> bool:
-    region = region_of(each.answer.ea)
-    return region is not None and region.name in IO_REGIONS
-
-
-def _mmio_not_mapped(evidence: Evidence) -> Iterator[Found]:
-    yield from _stuck(evidence, lambda each: _not_mapped(each) and _of_a_device(each))
-
-
-def _page_not_mapped(evidence: Evidence) -> Iterator[Found]:
-    yield from _stuck(evidence, lambda each: _not_mapped(each) and not _of_a_device(each))
-
-
-def _key_closed(evidence: Evidence) -> Iterator[Found]:
-    yield from _stuck(evidence, lambda each: each.answer.cause == "key" and each.answer.access != "x")
-
-
-def _privileged(evidence: Evidence) -> Iterator[Found]:
-    yield from _stuck(evidence, lambda each: each.answer.cause == "privilege" and each.user)
-
-
-def _execute(evidence: Evidence) -> Iterator[Found]:
-    causes = ("protection", "guarded", "key")
-    yield from _stuck(evidence, lambda each: each.answer.cause in causes and each.answer.access == "x")
+def _cause(slug: str, title: str, meaning: str, advice: str) -> Cause:
+    return Cause(slug, title, meaning, advice, signature(slug))
 
 
 CAUSES: tuple[Cause, ...] = (
-    Cause(
+    _cause(
         "mmio-page-not-mapped",
         "a device's page is not mapped",
         "The kernel touches an address where it maps devices, and no entry leads on from there.",
         "Look for who unmapped it, or never mapped it: 'xlate' shows where the walk ends, 'maps' what is there.",
-        _mmio_not_mapped,
     ),
-    Cause(
+    _cause(
         "page-not-mapped",
         "a page that is touched is not mapped, and the interrupt did not map it",
         "The instruction faults, the handler returns to it, and the tables are as they were.",
         "Look at what the handler does with it: 'xlate' shows where the walk ends.",
-        _page_not_mapped,
     ),
-    Cause(
-        "key-closed",
-        "a key forbids it (KUAP left closed)",
-        "AMR forbids data accesses through key 0: the kernel touches user memory outside of its windows for that.",
-        "Look for a path that closes the window too early, or that forgot to open it: 'regs' shows AMR.",
-        _key_closed,
+    _cause(
+        "directory-misaligned",
+        "a directory's base is not aligned to its table",
+        "Low bits of the base are dropped (the ISA wants them 0), so the MMU reads other entries than were written, "
+        "and none of these leads on. QEMU 7.2 takes a guest's misaligned root as it stands.",
+        "Look at how the table that it names was allocated and its address put in: it has to be aligned to its size.",
     ),
-    Cause(
+    _cause(
+        "directory-outside-ram",
+        "a directory names a table where no RAM is",
+        "The walk is led to an address that nothing is behind. QEMU reads zeros there, so that nothing seems mapped; a "
+        "real machine may check-stop.",
+        "Look at who wrote that entry, and whether its memory was taken away: 'xlate' shows it, 'ram' what RAM there "
+        "is.",
+    ),
+    _cause(
+        "bad-configuration",
+        "an entry describes a table that cannot be",
+        "A table's size (NLS, RPDS), the tree's (RTS) or a table's alignment is none that the MMU supports, or the "
+        "walk comes to a directory where only a leaf may stand.",
+        "Look at that entry by 'xlate': POWER9 and POWER10 take RTS 52 bits and tables of 2^13, 2^9, 2^9, and 2^9 or "
+        "2^5 entries.",
+    ),
+    _cause(
         "privileged-from-user",
         "user code touches a privileged page",
         "The leaf is for privileged code only (EAA[0]), and MSR[PR] is set.",
         "Look at how the page came to be the kernel's, or the vCPU to problem state: 'xlate' shows the leaf.",
-        _privileged,
     ),
-    Cause(
+    _cause(
         "execute-protected",
         "the code's page cannot be executed",
-        "The leaf has no execute right, is a device's, or IAMR forbids it (KUEP).",
+        "The leaf has no execute right, is a device's (non-idempotent I/O is guarded), or key 0 of IAMR forbids the "
+        "kernel to run a user's page (KUEP).",
         "Look at the leaf by 'xlate', and at IAMR by 'regs'.",
-        _execute,
+    ),
+    _cause(
+        "write-protected",
+        "a page that is stored to is not writable, and the interrupt did not make it so",
+        "The leaf has no write right; a handler that copies on write would have given it one, or have ended who asks.",
+        "Look at what the handler does with it, and at the leaf by 'xlate'.",
+    ),
+    _cause(
+        "second-stage-hole",
+        "nothing is behind a guest real address",
+        "The guest's own tables lead on, and the partition-scoped tree of its hypervisor has nothing there: the "
+        "hypervisor takes the interrupt, and returns with the hole as it was.",
+        "Look at why the hypervisor does not fill it: 'xlate' shows both stages, 'maps --partition' what is there.",
+    ),
+    _cause(
+        "second-stage-protection",
+        "the hypervisor's tables forbid what the guest's allow",
+        "The partition-scoped leaf lacks the right, or is a device's where code is fetched.",
+        "Look at that leaf by 'xlate', and at why the hypervisor does not give the right.",
+    ),
+    _cause(
+        "rc-not-settable",
+        "the reference or change bit is not set, however often it is asked for",
+        "The access is allowed, but R or C is clear in a leaf; this CPU leaves it to software to set them "
+        "(DSISR_SET_RC, as QEMU does from 10.0), and none does.",
+        "Look at whether the handler sets R and C, and in that very leaf: 'xlate' shows it.",
+    ),
+    _cause(
+        "ea-out-of-range",
+        "the address is one that no tree translates",
+        "It has bits set above the 52 that a tree covers, or lies in a quadrant that only a hypervisor may use: a "
+        "segment interrupt, which nothing in the tables can mend.",
+        "Look at where the address comes from: the registers of the instruction, or the pointer that was jumped to.",
+    ),
+    _cause(
+        OTHER,
+        "an access faults, and nothing mends that",
+        "The instruction faults, the handler returns to it, and the tables are as they were.",
+        "'why' and 'xlate' show what forbids it.",
     ),
 )
