@@ -3,19 +3,21 @@
 Captured are the tables themselves, in whole 4 KiB pages: the partition table's and the process table's live pages and
 every directory and last-level table that is reachable from them, those of a hypervisor's guests wherever the host has
 put them. Parts of a process table that hold nothing are kept as known zeros, so that "no such PID" can be told from
-"not captured" later.
+"not captured" later. Whoever needs more names it, with what it is in words (:class:`Share`), and a snapshot says what
+there is of each kind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from inspector import partitions, processes
-from inspector.errors import MemoryReadError, NotCaptured, TargetError, UsageError
+from inspector.capture import PAGE, Capture, take, take_all, take_exactly, without
+from inspector.errors import UsageError
 from inspector.guest import Guest
 from inspector.memory.physical import PhysicalMemory, RamMap, Range
 from inspector.radix.bits import (
@@ -29,7 +31,8 @@ from inspector.radix.bits import (
 )
 from inspector.radix.tree import Table, walk_tree
 from inspector.roots import LINEAR_MAP
-from inspector.snapshot.recording import Recording, Run, run_of
+from inspector.snapshot.manifest import Content
+from inspector.snapshot.recording import Recording, Run
 from inspector.trees import Tree
 
 if TYPE_CHECKING:
@@ -37,12 +40,8 @@ if TYPE_CHECKING:
     from inspector.snapshot.write import Summary
     from inspector.whatif import WhatIf
 
-PAGE = 4096
 LASTING = ("machine", "qemu", "gdb", "whatif")
 """What a target says of where it comes from that a snapshot keeps."""
-
-PIECE = 1 << 20
-"""Bytes read at a time."""
 
 GUESTS_SHARE = 2
 """The tables of all guests together are looked at for so many times what RAM there is: each lies in RAM of its own, and
@@ -51,44 +50,29 @@ TREES = 4096
 """Trees of a guest's that are swept together."""
 
 
-@dataclass
-class Capture:
-    """What was captured: pages by address (None where a page is known to be zero), and what could not be read.
-    ``cut`` are the LPIDs of KVM guests whose tables are not all there, for there are more than is kept.
-    ``zero_spans`` are (start, end) of more that is known to be zero."""
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a snapshot is to hold beside the page tables: a slug, what it is in words, and where it is, as (address,
+    size); ``whole`` are the pages of it, and else these very bytes alone."""
 
-    pages: dict[int, bytes | None] = field(default_factory=dict)
-    unreadable: dict[int, int] = field(default_factory=dict)
-    cut: list[int] = field(default_factory=list)
-    zero_spans: list[tuple[int, int]] = field(default_factory=list)
-
-    def runs(self) -> Iterator[Run]:
-        """Unbroken runs of captured bytes that are not all zero, in order."""
-        for first, pages in _unbroken((at, data) for at, data in sorted(self.pages.items()) if data is not None):
-            yield run_of(first, b"".join(pages))
-
-    def zeros(self) -> Iterator[tuple[int, int]]:
-        """Unbroken runs (address, size) that are known to be zero."""
-        blank = bytes(PAGE)
-        for first, pages in _unbroken((at, blank) for at, data in sorted(self.pages.items()) if data is None):
-            yield first, len(pages) * PAGE
-        yield from ((start, end - start) for start, end in self.zero_spans)
+    kind: str
+    text: str
+    spans: tuple[tuple[int, int], ...]
+    whole: bool = False
 
 
-def _unbroken(pages: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, list[bytes]]]:
-    """Pages that follow each other, as (first address, their bytes)."""
-    first = end = -1
-    held: list[bytes] = []
-    for address, data in pages:
-        if held and address != end:
-            yield first, held
-            held = []
-        if not held:
-            first = address
-        held.append(data)
-        end = address + len(data)
-    if held:
-        yield first, held
+@dataclass(frozen=True, slots=True)
+class More:
+    """What else a snapshot is to hold: shares of RAM, the first that has some bytes counting them; the devices and what
+    triage sampled, as JSON values; and ``moments``, at how many the registers were taken, as words."""
+
+    shares: tuple[Share, ...] = ()
+    virtio: Mapping[str, Any] | None = None
+    triage: Mapping[str, Any] | None = None
+    moments: str = ""
+
+
+NO_MORE = More()
 
 
 def capture_tables(guest: Guest, also: Iterable[tuple[int, int]] = ()) -> Capture:
@@ -96,86 +80,23 @@ def capture_tables(guest: Guest, also: Iterable[tuple[int, int]] = ()) -> Captur
 
     What cannot be read is noted and passed over; only a target that is lost raises (TargetError)."""
     taken = Capture()
-    for address, size in also:
-        _take_all(guest.memory, taken, address, size)
     if guest.roots.state == "radix":
         _take_tables(guest, taken)
     seen: set[int] = set()
     for each in partitions.made(guest).values():
         _take_tree(guest, taken, seen, each.entry)
+    for address, size in also:
+        take_all(guest.memory, taken, address, size)
     return taken
 
 
 def _take_changes(whatif: WhatIf, taken: Capture) -> None:
     """What a what-if changed, reachable from its tables or not, and the rest of its pool as zeros."""
     for at in sorted({change.address // PAGE * PAGE for change in whatif.overlay.changes()}):
-        _take(whatif.memory, taken, at, PAGE)
+        take(whatif.memory, taken, at, PAGE)
     pool = whatif.pool_range
     kept = RamMap(Range(at, PAGE) for at in taken.pages if pool.start <= at < pool.end)
     taken.zero_spans += without(pool, kept)
-
-
-def without(span: Range, holes: RamMap) -> list[tuple[int, int]]:
-    """(start, end) of what is left of ``span``."""
-    left, at = [], span.start
-    for start, end in [*holes.within(span.start, span.size), (span.end, span.end)]:
-        if at < start:
-            left.append((at, start))
-        at = end
-    return left
-
-
-def _take_all(
-    memory: PhysicalMemory, taken: Capture, address: int, size: int, told: Callable[[int], None] = lambda _done: None
-) -> None:
-    """Capture what of a run is RAM, a piece at a time; ``told`` hears how many bytes of the run are behind it."""
-    for start, end in _held(memory, address, size):
-        for at in range(start, end, PIECE):
-            _take(memory, taken, at, min(PIECE, end - at))
-            told(min(at + PIECE, end) - address)
-
-
-def _held(memory: PhysicalMemory, address: int, size: int) -> Iterator[tuple[int, int]]:
-    """What of a run is RAM that the source has: a snapshot that is recorded again lacks most of what it claims."""
-    captured = memory.captured
-    held = None if captured is None else RamMap(Range(*span) for span in (*captured, *memory.zeros))
-    for start, end in memory.ram.within(address, size):
-        if held is None:
-            yield start, end
-        else:
-            yield from held.within(start, end - start)
-
-
-def _take(memory: PhysicalMemory, taken: Capture, address: int, size: int) -> None:
-    """Capture every page that ``size`` bytes at ``address`` touch, as far as it is RAM."""
-    first = address // PAGE * PAGE
-    for low, high in memory.ram.within(first, (address + size - first + PAGE - 1) // PAGE * PAGE):
-        missing = [at for at in range(low, high, PAGE) if at not in taken.pages]
-        if not missing:
-            continue
-        start, end = missing[0], min(missing[-1] + PAGE, high)
-        try:
-            data = memory.read(start, end - start)
-        except TargetError:
-            raise
-        except MemoryReadError:
-            for at in range(start, end, PAGE):
-                _take_page(memory, taken, at, min(PAGE, end - at))
-            continue
-        for at in range(start, end, PAGE):
-            page = data[at - start : at - start + PAGE]
-            taken.pages[at] = None if len(page) == PAGE and page.count(0) == PAGE else page
-
-
-def _take_page(memory: PhysicalMemory, taken: Capture, address: int, size: int) -> None:
-    try:
-        page = memory.read(address, size)
-    except NotCaptured:
-        return  # a snapshot lacks it: it was not refused, nobody asked
-    except MemoryReadError:
-        taken.unreadable[address] = size
-        return
-    taken.pages[address] = None if size == PAGE and page.count(0) == PAGE else page
 
 
 def _take_tables(guest: Guest, taken: Capture) -> None:
@@ -183,7 +104,7 @@ def _take_tables(guest: Guest, taken: Capture) -> None:
     if guest.roots.ptcr is not None:
         _take_partition_table(guest, taken, seen, guest.roots.ptcr)
     base, size = guest.process_table()
-    _take_all(guest.memory, taken, base, size, lambda done: guest.progress("reading the process table", done, size))
+    take_all(guest.memory, taken, base, size, lambda done: guest.progress("reading the process table", done, size))
     for process in guest.processes():
         _take_tree(guest, taken, seen, process.entry)
     _take_guests(guest, taken)
@@ -192,7 +113,7 @@ def _take_tables(guest: Guest, taken: Capture) -> None:
 def _take_partition_table(guest: Guest, taken: Capture, seen: set[int], ptcr: int) -> None:
     """The partition table, and the host's own partition-scoped tree, which translates its process table's address."""
     base, size = ptcr & PTCR_PATB, table_bytes(ptcr & PTCR_PATS)
-    _take_all(guest.memory, taken, base, size)
+    take_all(guest.memory, taken, base, size)
     for address, page in sorted(taken.pages.items()):
         if page is None or not base <= address < base + size:
             continue
@@ -206,7 +127,7 @@ def _take_tree(guest: Guest, taken: Capture, seen: set[int], root: int) -> None:
     for found in walk_tree(guest.memory.read, root, once=seen):
         if isinstance(found, Table):
             if found.readable:
-                _take(guest.memory, taken, found.address, found.length)
+                take(guest.memory, taken, found.address, found.length)
             else:
                 for start, end in guest.memory.ram.within(found.address, found.length):
                     taken.unreadable[start] = end - start
@@ -241,7 +162,7 @@ def _take_guest(guest: Guest, taken: Capture, partition: Partition, left: int) -
     held = []
     for gra, ra, whole in behind.within(base, size):
         length = min(whole, left)
-        _take_all(guest.memory, taken, ra, length)
+        take_all(guest.memory, taken, ra, length)
         held.append(Range(gra, length))
         left -= length
         if left <= 0:
@@ -258,13 +179,15 @@ def _take_guest(guest: Guest, taken: Capture, partition: Partition, left: int) -
         for address, length in zip(found.address.tolist(), found.length.tolist(), strict=True):
             left -= length
             for _, ra, part in behind.within(address, length):
-                _take(memory, taken, ra, part)
+                take(memory, taken, ra, part)
         if left <= 0:
             return left
     return left
 
 
-def recording_of(guest: Guest, *, everything: bool = False, also: Iterable[tuple[int, int]] = ()) -> Recording:
+def recording_of(
+    guest: Guest, *, everything: bool = False, also: Iterable[tuple[int, int]] = (), more: More = NO_MORE
+) -> Recording:
     """Everything that a snapshot of this guest is to hold; with ``everything``, RAM is read as the file is written."""
     from datetime import UTC, datetime
 
@@ -279,14 +202,19 @@ def recording_of(guest: Guest, *, everything: bool = False, also: Iterable[tuple
     order = _kernel_order(guest, [cpu.registers.get("msr") for cpu in cpus])
     roots = guest.roots
     whatif = guest.whatif
-    taken = Capture() if everything else capture_tables(guest, also)
+    taken, contents = (Capture(), []) if everything else _take_shares(guest, also, more.shares)
     if whatif is not None:
+        before = taken.size
         _take_changes(whatif, taken)
+        contents.append(Content("overlay", taken.size - before, "what the overlay changed, and the rest of its pool"))
     runs = list(taken.runs())
     if everything:
         spans = _besides(guest, taken)
         read = _watched(guest, spans)
         runs += [Run(start, end - start, read) for start, end in spans]
+        size = sum(end - start for start, end in spans)
+        contents.append(Content("ram", size, "all RAM: whatever the kernel and its programs have in memory"))
+    vmcoreinfo = _vmcoreinfo(guest, order, everything) if roots.state == "radix" else None
     return Recording(
         byte_order=order,
         runs=runs,
@@ -300,10 +228,46 @@ def recording_of(guest: Guest, *, everything: bool = False, also: Iterable[tuple
             **({"guests_cut": taken.cut} if taken.cut else {}),
             **({} if whatif is None else {"whatif": whatif.as_json()}),
         },
-        vmcoreinfo=_vmcoreinfo(guest, order, everything) if roots.state == "radix" else None,
+        vmcoreinfo=vmcoreinfo,
         linear_base=LINEAR_MAP if roots.state == "radix" else None,
         recorded_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        contents=[*contents, *_told(len(cpus), more, vmcoreinfo)],
+        virtio=more.virtio,
+        triage=more.triage,
     )
+
+
+def _take_shares(
+    guest: Guest, also: Iterable[tuple[int, int]], shares: Sequence[Share]
+) -> tuple[Capture, list[Content]]:
+    """Capture the page tables and all else that was asked for; how much there is of each."""
+    taken = capture_tables(guest)
+    contents = [Content("tables", taken.size, "page tables, and what lies in the same pages of 4K")]
+    named = Share("named", "what --also named", tuple(also), whole=True)
+    for share in (named, *sorted(shares, key=lambda each: not each.whole)):  # whole pages first
+        before = taken.size
+        if share.whole:
+            for address, size in share.spans:
+                take_all(guest.memory, taken, address, size)
+        else:
+            take_exactly(guest.memory, taken, share.spans)
+        if taken.size > before:
+            contents.append(Content(share.kind, taken.size - before, share.text))
+    return taken, contents
+
+
+def _told(cpus: int, more: More, vmcoreinfo: bytes | None) -> list[Content]:
+    """What there is beside RAM."""
+    moments = more.moments or "at one moment"
+    told = [Content("registers", 0, f"the registers of {cpus} vCPU{'s' * (cpus != 1)} {moments}")]
+    if more.virtio is not None:
+        told.append(
+            Content("virtio", 0, "what QEMU says of the virtio devices: status, features, where their rings are")
+        )
+    if vmcoreinfo is not None:
+        what = "the kernel's VMCOREINFO: its release, and where some of its variables are"
+        told.append(Content("vmcoreinfo", len(vmcoreinfo), what))
+    return told
 
 
 def _provenance(guest: Guest) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import inspector
+from inspector.capture import PAGE
 from inspector.guest import Guest
-from inspector.recording import PAGE, recording_of
+from inspector.recording import recording_of
 from inspector.snapshot.write import Summary, write_snapshot
 from scripts.guests import Machine
 from scripts.hang import CANARY, NIP, PID, Hung, hang

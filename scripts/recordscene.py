@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import inspector
+from inspector.capture import PAGE as GRAIN
 from inspector.guest import Guest
-from inspector.recording import PAGE as GRAIN
 from inspector.recording import recording_of
 from inspector.snapshot.write import Summary, write_snapshot
 from scripts.guests import Machine

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 import inspector
+from inspector.capture import PAGE
+from inspector.errors import NotCaptured
 from inspector.guest import Guest
-from inspector.recording import PAGE, capture_tables, recording_of
+from inspector.recording import More, Share, capture_tables, recording_of
 from inspector.snapshot.write import write_snapshot
 from inspector.targets.recorded import open_recorded
 from tests.commands.asking import told as asked
@@ -84,6 +86,34 @@ def test_a_snapshot_recorded_again_is_the_same_guest(tmp_path: Path) -> None:
                 assert again.registers(cpu).values == demo.registers(cpu).values
             assert list(again.processes()) == list(demo.processes())
             assert (again.roots.process_table, again.roots.sure) == (demo.roots.process_table, demo.roots.sure)
+
+
+def test_stretches_are_kept_alone_and_counted_once(tmp_path: Path) -> None:
+    """Of what lies beside them in their pages nothing is kept."""
+    target = linux_target()
+    end = target.ram.spans()[0][1]
+    target.source.put(40 * MiB, bytes(range(1, 65)))
+    stretches = ((40 * MiB + 8, 8), (40 * MiB + 16, 4), (PROCESS_TABLE_AT, 32), (end - 4, 8))
+    shares = (Share("rings", "rings", stretches), Share("code", "code", ((44 * MiB + 100, 4),), whole=True))
+    path = str(tmp_path / "a.core")
+    with guest(target) as live:
+        plain = recording_of(live)
+        recording = recording_of(live, more=More(shares, {"version": 1}, {"version": 1}, "at 3 moments"))
+        write_snapshot(path, recording)
+    sizes = {each.kind: each.size for each in recording.contents}
+    assert sizes == {"tables": plain.contents[0].size, "rings": 16, "code": PAGE, "registers": 0, "virtio": 0}
+    assert [each.kind for each in plain.contents] == ["tables", "registers"]
+    with Guest(open_recorded(path)) as recorded:
+        assert recorded.memory.read(40 * MiB + 8, 12) == bytes(range(9, 21))
+        assert recorded.memory.read(end - 4, 4) == bytes(4)
+        assert recorded.memory.read(44 * MiB, PAGE) == bytes(PAGE)
+        for address in (40 * MiB + 7, 40 * MiB + 20):
+            with pytest.raises(NotCaptured):
+                recorded.memory.read(address, 1)
+        assert list(recorded.target.contents) == list(recording.contents)  # type: ignore[attr-defined]
+        again = recording_of(recorded, more=More(shares))
+    assert {each.kind: each.size for each in again.contents}["rings"] == 16
+    assert [run.size for run in again.runs] == [run.size for run in recording.runs]
 
 
 # -- a hypervisor's guests ---------------------------------------------------------------------------------------------

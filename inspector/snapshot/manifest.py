@@ -17,13 +17,18 @@ The JSON: ::
      "zeros": [["0x3e010000", 16711680]],
      "unreadable": [["0x1000", 4096]],
      "roots": {"process_table": "0x800000003e00000c", "how": "...", "sure": "..."},
+     "contents": [{"kind": "code", "size": 4096, "text": "..."}],
+     "virtio": {"version": 1, ...},
+     "triage": {"version": 1, ...},
      "notes": "<SHA-256 of the notes before this one>",
      "block": 4194304,
      "runs": [["0x2740000", 65536, ["<SHA-256 of each block>", ...]]]}
 
 ``ram`` is what is RAM, ``runs`` what was captured of it, ``zeros`` what was captured and holds
 nothing but zeros (a PT_LOAD without bytes in the file), ``unreadable`` what was asked for and refused; RAM that is in
-none of them was not asked for. Everything here may come from a stranger and is checked; strings are made safe to print.
+none of them was not asked for. ``contents`` is what there is of each kind, in words; ``virtio`` the devices
+(inspector/virtio/state.py) and ``triage`` what triage goes by (inspector/triage/recorded.py), both checked by whoever
+asks for them. Everything here may come from a stranger and is checked; strings are made safe to print.
 """
 
 from __future__ import annotations
@@ -45,6 +50,7 @@ MARK = b"P64SNAP"
 """e_ident[9:16] of a snapshot of ours: padding to everyone else."""
 MAX_CPUS = 1 << 14
 MAX_RANGES = 1 << 16
+MAX_CONTENTS = 256
 DIGEST_HEX = 64
 LEAST_BLOCK = 4 << 20
 MOST_BLOCKS = 1 << 14
@@ -79,6 +85,15 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """What there is of one kind: a slug, how many bytes that are (0: of no such size), and what it is in words."""
+
+    kind: str
+    size: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """What is known of a snapshot. None is unknown; addresses and sizes are in bytes."""
 
@@ -90,6 +105,9 @@ class Manifest:
     zeros: tuple[tuple[int, int], ...] = ()
     unreadable: tuple[tuple[int, int], ...] = ()
     roots: RootsRecord | None = None
+    contents: tuple[Content, ...] = ()
+    virtio: Mapping[str, Any] | None = None
+    triage: Mapping[str, Any] | None = None
     notes: str | None = None
     block: int = LEAST_BLOCK
     runs: tuple[RunRecord, ...] | None = None
@@ -124,6 +142,11 @@ def encode(manifest: Manifest) -> bytes:
         roots = manifest.roots
         value = None if roots.process_table is None else hex(roots.process_table)
         document["roots"] = {"process_table": value, "how": roots.how, "sure": roots.sure}
+    if manifest.contents:
+        document["contents"] = [{"kind": c.kind, "size": c.size, "text": c.text} for c in manifest.contents]
+    for name, held in (("virtio", manifest.virtio), ("triage", manifest.triage)):
+        if held is not None:
+            document[name] = dict(held)
     if manifest.notes is not None:
         document["notes"] = manifest.notes
     if manifest.runs is not None:
@@ -194,6 +217,9 @@ def _from_document(document: object) -> Manifest:
         zeros=tuple(_span(row) for row in _rows(document, "zeros", jsonsafe.MAX_BRACKETS)),
         unreadable=tuple(_span(row) for row in _rows(document, "unreadable", jsonsafe.MAX_BRACKETS)),
         roots=_roots(document["roots"]) if "roots" in document else None,
+        contents=tuple(_content(row) for row in _rows(document, "contents", MAX_CONTENTS)),
+        virtio=_object(document, "virtio"),
+        triage=_object(document, "triage"),
         notes=jsonsafe.text(document.get("notes")),
         block=block,
         runs=_runs(document, block) if "runs" in document else None,
@@ -205,6 +231,21 @@ def _rows(document: Mapping[str, Any], key: str, most: int) -> Sequence[Any]:
     if not isinstance(rows, list) or len(rows) > most:
         raise _Wrong(f"'{key}' is not a list of at most {most}")
     return rows
+
+
+def _object(document: Mapping[str, Any], key: str) -> Mapping[str, Any] | None:
+    found = document.get(key)
+    if found is not None and not isinstance(found, dict):
+        raise _Wrong(f"'{key}' is not an object")
+    return found
+
+
+def _content(row: object) -> Content:
+    if isinstance(row, dict):
+        kind, size, text = jsonsafe.text(row.get("kind")), jsonsafe.number(row.get("size")), row.get("text")
+        if kind is not None and size is not None and isinstance(text, str):
+            return Content(kind, size, jsonsafe.text(text) or "")
+    raise _Wrong("what it says of its contents is not a kind, a size and a text each")
 
 
 def _span(row: object) -> tuple[int, int]:

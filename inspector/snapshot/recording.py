@@ -12,7 +12,7 @@ from typing import Any
 
 from inspector.errors import MemoryReadError, NotCaptured, RecordError
 from inspector.memory.physical import RamMap, Range
-from inspector.snapshot.manifest import CpuRecord, RootsRecord
+from inspector.snapshot.manifest import Content, CpuRecord, RootsRecord
 
 Reader = Callable[[int, int], bytes]
 """(address, length) to exactly ``length`` bytes, as PhysicalMemory.read."""
@@ -61,7 +61,8 @@ class Recording:
     to be all zeros, and takes no room; ``unreadable`` of RAM that refused to be read. ``linear_base`` is
     where Linux's linear map begins (0xc000000000000000), or None where there is no such map.
     ``recorded_at`` is a UTC time in ISO 8601. ``machine`` holds JSON values: versions, machine type,
-    whatever helps to know where it comes from."""
+    whatever helps to know where it comes from. ``contents`` says in words what there is; ``virtio`` and ``triage`` are
+    what the manifest is to hold of these, as JSON values."""
 
     byte_order: str
     runs: Sequence[Run]
@@ -74,6 +75,9 @@ class Recording:
     vmcoreinfo: bytes | None = None
     linear_base: int | None = None
     recorded_at: str | None = None
+    contents: Sequence[Content] = ()
+    virtio: Mapping[str, Any] | None = None
+    triage: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from inspector.memory import elf
 from inspector.memory.physical import RamMap
 from inspector.snapshot import manifest as manifests
 from inspector.snapshot import prstatus
-from inspector.snapshot.jsonsafe import MASK64, MAX_BRACKETS, MAX_BYTES
+from inspector.snapshot.jsonsafe import MASK64, MAX_BRACKETS, MAX_BYTES, MAX_COMMAS
 from inspector.snapshot.manifest import Manifest, RunRecord, block_for
 from inspector.snapshot.output import replacing
 from inspector.snapshot.read import VMCOREINFO
@@ -94,11 +94,14 @@ class Layout:
         self._manifest = _manifest(self.recording, self.pieces, block_for(total), sha256(self._others).hexdigest())
         encoded = manifests.encode(self._manifest)
         spans = len(self.pieces) + len(self.recording.unreadable)
-        if len(encoded) > MAX_BYTES or spans * 2 > MAX_BRACKETS:
-            raise RecordError(
-                f"{path} was not written: {spans} separate runs are more than a snapshot can list; "
-                "record larger stretches with --also ADDR:LEN, or --everything"
-            )
+        values = encoded.count(b"[") + encoded.count(b"{"), encoded.count(b",")
+        long = len(encoded) > MAX_BYTES or values[0] > MAX_BRACKETS or values[1] > MAX_COMMAS
+        if long or spans * 2 > MAX_BRACKETS:
+            way = "record larger stretches with --also ADDR:LEN, or --everything"
+            what = f"{spans} separate runs are more than a snapshot can list"
+            if recording.triage is not None and spans * 2 <= MAX_BRACKETS:
+                what, way = "what triage sampled is more than a snapshot can hold", "leave --triage out"
+            raise RecordError(f"{path} was not written: {what}; {way}")
         self._phnum = len(self.pieces) + 1
         lead = elf.EHDR_BYTES + self._phnum * elf.PHDR_BYTES
         if self._phnum >= elf.PN_XNUM:
@@ -203,6 +206,9 @@ def _manifest(recording: Recording, pieces: list[Piece], block: int, notes: str)
         zeros=tuple((p.address, p.size) for p in pieces if not p.parts),
         unreadable=tuple(recording.unreadable),
         roots=recording.roots,
+        contents=tuple(recording.contents),
+        virtio=recording.virtio,
+        triage=recording.triage,
         notes=notes,
         block=block,
         runs=tuple(RunRecord(p.address, p.size, (NO_DIGEST,) * -(-p.size // block)) for p in pieces if p.parts),

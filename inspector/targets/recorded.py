@@ -8,6 +8,7 @@ from typing import Any
 from inspector.errors import UsageError
 from inspector.memory.core import CoreMemory
 from inspector.memory.physical import Clock, RamMap
+from inspector.snapshot.manifest import Content
 from inspector.snapshot.read import OpenedCore, open_core
 from inspector.targets.base import KnownRoots, Registers, RunState, canonical
 
@@ -67,6 +68,21 @@ class RecordedTarget:
             facts["header_byte_order"] = self.byte_order
         facts["vmcoreinfo"] = self.vmcoreinfo is not None
         return facts
+
+    @property
+    def contents(self) -> Sequence[Content]:
+        """What is in the file, as whoever recorded it says; empty where that is not told."""
+        return self._opened.manifest.contents if self._opened.manifest else ()
+
+    @property
+    def virtio(self) -> Mapping[str, Any] | None:
+        """The virtio devices as they were recorded, as JSON that nobody has checked; None where they were not."""
+        return self._opened.manifest.virtio if self._opened.manifest else None
+
+    @property
+    def triage(self) -> Mapping[str, Any] | None:
+        """What was sampled for triage, as JSON that nobody has checked; None where nothing was."""
+        return self._opened.manifest.triage if self._opened.manifest else None
 
     def byte_order_of(self, cpu: int) -> str | None:
         """'little' or 'big' where the manifest says in which ``cpu`` ran when recorded, else None."""

@@ -20,6 +20,7 @@ from inspector.snapshot.manifest import (
     MOST_BLOCKS,
     NOTE_NAME,
     NOTE_TYPE,
+    Content,
     CpuRecord,
     Manifest,
     RootsRecord,
@@ -39,6 +40,9 @@ FULL = Manifest(
     ram=(Range(0, 1 << 30, "ram"), Range(1 << 63, 1 << 63, "")),
     zeros=((0x2000, 8),),
     unreadable=((0x1000, 16),),
+    contents=(Content("tables", 1 << 20, "page tables"), Content("registers", 0, "registers of 2 vCPUs")),
+    virtio={"version": 1, "devices": []},
+    triage={"version": 9, "whatever": [1, {"a": None}]},
     notes="2" * 64,
     roots=RootsRecord(0x8000_0000_3E00_000C, "process_tb", "certain"),
     runs=(RunRecord(0, 5 << 20, ("0" * 64, "1" * 64)),),
@@ -102,6 +106,13 @@ def test_a_newer_version_is_refused_with_a_way_out() -> None:
         {"version": 1, "zeros": [[0, "x"]]},
         {"version": 1, "roots": []},
         {"version": 1, "roots": {"process_table": "x"}},
+        {"version": 1, "virtio": []},
+        {"version": 1, "triage": "all"},
+        {"version": 1, "contents": {}},
+        {"version": 1, "contents": [7]},
+        {"version": 1, "contents": [{"kind": "tables", "size": -1, "text": "x"}]},
+        {"version": 1, "contents": [{"kind": "tables", "size": 1, "text": 5}]},
+        {"version": 1, "contents": [{"kind": "x", "size": 1, "text": ""}] * 300},
         {"version": 1, "runs": [[0, 16]]},
         {"version": 1, "runs": [[0, 16, ["0" * 63]]]},
         {"version": 1, "runs": [[0, 16, []]]},
@@ -127,6 +138,7 @@ json_values = st.recursive(
     max_leaves=12,
 )
 KEYS = ["machine", "cpus", "ram", "zeros", "unreadable", "roots", "block", "runs", "byte_order", "recorded_at"]
+KEYS += ["contents", "virtio", "triage"]
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
