@@ -89,7 +89,12 @@ def taken(
     """Sample a guest for so many ``seconds``; None are DEFAULT_SECONDS, or none where it could not be told that it ran
     when it was found. It is let run in between only if it ran when it was found, or runs now. It is stopped afterwards,
     for the caller to look at, as :func:`standing` has it. ``marks`` is called at every stop, and ``meanwhile`` once
-    while it runs."""
+    while it runs. Of a recorded guest they are the samples that were recorded with it, where any were."""
+    from inspector.triage.recorded import sampling_of
+
+    recorded = sampling_of(guest)
+    if recorded is not None:
+        return recorded
     ran_before = found_running(guest)
     may_run = guest.target.control is not None and (bool(ran_before) or (ran_before is None and seconds is not None))
     sampling = Sampling(DEFAULT_SECONDS if seconds is None else seconds)
