@@ -9,18 +9,21 @@ from dataclasses import dataclass, field, replace
 from inspector.errors import InspectorError, TargetError
 from inspector.fetching import instruction_behind
 from inspector.guest import Guest
-from inspector.instructions.decode import Instruction
+from inspector.instructions.decode import WORD, Instruction
 from inspector.instructions.effective import reach
 from inspector.radix.address import Context, in_range, quadrant
 from inspector.radix.bits import DSISR_ISSTORE, DSISR_PRTABLE_FAULT, DSISR_SET_RC, MSR_HV, MSR_LE, MSR_PR, PTE_C, PTE_R
 from inspector.radix.hindsight import Now, held
 from inspector.radix.prediction import HDSISR_CANARY, Record, interrupted, predict, records, same_page
 from inspector.radix.translation import Access, Translation
+from inspector.targets.base import CORE, GENERAL
 from inspector.triage.samples import Sample
 from inspector.walkers import hardware
 
 LONG_ENOUGH = 0.1
 """Seconds, from which on a handler that was seen in every sample is no slow one of a busy guest."""
+SYSTEM_CALL = 17
+"""The primary opcode of ``sc``."""
 SEGMENT = ("ea-out-of-range", "quadrant")
 """Causes of a segment interrupt, which leaves the address and no cause (Power ISA 3.0B, book III, 6.5.4, 6.5.6)."""
 
@@ -56,10 +59,11 @@ class _Seen:
 
 @dataclass(slots=True)
 class _Case:
-    """In how many samples it was, at which NIPs, and the registers of one that was about to make the access again."""
+    """In how many samples it was, how its vCPU's registers were in these, and those of one that was about to make the
+    access again."""
 
     seen: int = 0
-    nips: set[int] = field(default_factory=set)
+    states: set[tuple[int | None, ...]] = field(default_factory=set)
     there: Mapping[str, int] | None = None
 
 
@@ -67,8 +71,8 @@ def stuck(guest: Guest, samples: list[Sample], enough: int) -> tuple[Stuck, ...]
     """Every access that a sample's registers are of and that would fault now.
 
     Of several samples so many have to show it (``enough``). One whose vCPU was elsewhere each time, as in the handler,
-    has to be in all of its samples, at more than one NIP and for a while: a task that waits for a page leaves such
-    registers to an idle vCPU, and a program that lives on faults is at other things in between."""
+    has to be in all of its samples, going on from one to the next, and for a while: a task that waits for a page leaves
+    such registers to an idle vCPU, and a program that lives on faults is at other things in between."""
     cases: dict[_Seen, _Case] = {}
     awake: dict[int, int] = {}
     kvm = any(known.get("hdsisr") == HDSISR_CANARY for sample in samples for known in sample.cpus.values())
@@ -82,14 +86,14 @@ def stuck(guest: Guest, samples: list[Sample], enough: int) -> tuple[Stuck, ...]
                     continue  # KVM's guests come out for devices all the time: storage.py
                 case = cases.setdefault(each, _Case())
                 case.seen += 1
-                case.nips.add(known["nip"])
+                case.states.add(tuple(known.get(name) for name in (*GENERAL, *CORE)))
                 case.there = known if at_it else case.there
     long = samples[-1].at - samples[0].at >= LONG_ENOUGH if samples else False
     found = []
     for each, case in cases.items():
         if case.seen < min(enough, len(samples)):
             continue
-        everywhere = case.seen >= max(enough, awake[each.cpu]) and len(case.nips) > 1 and long
+        everywhere = case.seen >= max(enough, awake[each.cpu]) and len(case.states) > 1 and long
         if case.there is None and not everywhere:
             continue
         try:
@@ -161,6 +165,8 @@ def _data(
         return None
     way: Access = code.operation.way
     if there is None:
+        if not record.hypervisor and _after_a_system_call(guest, context, code.address):
+            return None  # a system call leaves SRR0 as well, and DAR and DSISR may be of long ago
         return hardware(guest, context, record.ea, way, None)
     reached = reach(code, there.get)
     if reached is None or reached.ea is None or reached.hint or reached.real or reached.way != way:
@@ -169,6 +175,12 @@ def _data(
         if ea is not None and same_page(record, ea):
             return hardware(guest, context, ea, way, None)
     return None
+
+
+def _after_a_system_call(guest: Guest, context: Context, nip: int) -> bool:
+    before = hardware(guest, context, nip - WORD, "x", None)
+    code = instruction_behind(guest, before, bool((context.msr or 0) & MSR_LE))
+    return code is not None and code.word >> 26 == SYSTEM_CALL
 
 
 def _without_code(guest: Guest, context: Context, record: Record, fetch: Translation) -> Translation | None:
