@@ -184,8 +184,8 @@ COMMANDS = (
         "untaken, used ones that the driver may not have looked at (at most so many, by the index at which it wants "
         "the next interrupt; without EVENT_IDX nothing says that). At a prompt, asking again tells how long the oldest "
         "pending one has waited at least; 'triage' tells it in one go. A DEVICE or --queue tells all: each bit in "
-        "words, each mapping, the chains behind pending heads. What cannot be right makes exit status 1. Packed rings "
-        "are not read. Behind an IOMMU rings are read through Linux's 64-bit window, which is presumed to have all RAM "
+        "words, each mapping, the chains behind pending heads. What cannot be right makes exit status 1. "
+        "Behind an IOMMU rings are read through Linux's 64-bit window, which is presumed to have all RAM "
         "in order: the table itself is the hypervisor's on pseries, and only the bridge says where it is on powernv.",
     ),
 )

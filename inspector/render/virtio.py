@@ -10,7 +10,7 @@ from inspector.devicemaps import BarAt, Mapped, Where
 from inspector.radix.bits import ATT_NAMES
 from inspector.radix.oddities import tree_name
 from inspector.render.style import Style, counted, hexadecimal, safe, short_size
-from inspector.virtio import layout, words
+from inspector.virtio import layout, packed, words
 from inspector.virtio.chain import Chain
 from inspector.virtio.pci import part_words
 from inspector.virtio.ring import NAMES, Part, Queue
@@ -159,11 +159,9 @@ def _spans(numbers: list[int]) -> str:
 
 def _sum(queue: Queue, waited: float | None) -> str:
     """What is going on, in a clause."""
-    if queue.unsaid:
-        return queue.unsaid
     if queue.available is not None and (queue.pending, queue.taken, queue.untaken) == (0, 0, 0):
         return f"idle after {queue.available.idx}, nothing pending"
-    if queue.available is None and queue.used is None:
+    if queue.available is None and queue.used is None and queue.packed is None:
         return f"its rings were not read; {queue.taken or 0} with the device"
     said = []
     if queue.pending is None:
@@ -178,7 +176,8 @@ def _sum(queue: Queue, waited: float | None) -> str:
         said.append("what the driver has taken back is not known")
     elif queue.untaken:
         quiet = {True: ", interrupt suppressed", False: ", interrupt due", None: ""}[queue.interrupt_off]
-        said.append(f"at most {queue.untaken} used and not taken back{quiet}")
+        what = "" if queue.packed is None else "descriptors "
+        said.append(f"at most {queue.untaken} {what}used and not taken back{quiet}")
     else:
         said.append("all used taken back")
     return "; ".join(said)
@@ -205,6 +204,13 @@ def _part(part: Part, where: Where, style: Style) -> Iterator[str]:
 
 def _indices(queue: Queue, style: Style) -> Iterator[str]:
     state = queue.state
+    if queue.packed is not None:
+        taken = "not known" if state.last_avail_idx is None else str(state.last_avail_idx)
+        yield from style.wrap(
+            f"packed: the device took up to {taken} and gave back up to {state.used_idx}; the driver wants "
+            f"{_wanted(queue.packed.driver, 'interrupt')}, the device {_wanted(queue.packed.device, 'notification')}",
+            "    ",
+        )
     if queue.available is not None:
         taken = "not known" if state.last_avail_idx is None else str(state.last_avail_idx)
         off = ", wants no interrupt" if queue.available.flags & layout.NO_INTERRUPT else ""
@@ -221,6 +227,13 @@ def _indices(queue: Queue, style: Style) -> Iterator[str]:
             f"{queue.used.flags:#x}{off}, avail_event {queue.used.event}",
             "    ",
         )
+
+
+def _wanted(events: packed.Events | None, what: str) -> str:
+    if events is None:
+        return f"it is not known which {what}"
+    said = {packed.ENABLE: f"every {what}", packed.DISABLE: f"no {what}"}
+    return said.get(events.flags, f"one {what}, at {events.offset} (round {int(events.wrap)})")
 
 
 def _descriptor(one: layout.Descriptor, style: Style) -> str:
@@ -357,8 +370,18 @@ def _queue_object(at: QueueAt) -> dict[str, Any]:
             for one in queue.recent
         ],
         "problems": [_problem(each.slug, each.reason) for each in queue.problems],
-        "unsaid": queue.unsaid or None,
+        "packed": None if queue.packed is None else _packed(queue.packed),
     }
+
+
+def _packed(ring: packed.Ring) -> dict[str, Any]:
+    return {"driver_event": _events(ring.driver), "device_event": _events(ring.device)}
+
+
+def _events(events: packed.Events | None) -> dict[str, Any] | None:
+    if events is None:
+        return None
+    return {"flags": events.flags, "offset": events.offset, "wrap": events.wrap}
 
 
 def _ring(ring: layout.Available | layout.Used) -> dict[str, Any]:

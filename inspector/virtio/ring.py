@@ -1,4 +1,4 @@
-"""A queue as it stands: its split ring out of RAM, held against what the device says of it.
+"""A queue as it stands: its ring out of RAM, held against what the device says of it.
 
 What the driver has done is in the available ring, what the device has done in the used ring and in the device itself
 (state.QueueState). What the driver has taken out of the used ring is in neither: only with EVENT_IDX does the index at
@@ -6,12 +6,12 @@ which it wants the next interrupt tell how far it had come (virtio 1.2, 2.7.7)."
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from inspector.errors import MemoryReadError
 from inspector.memory.physical import PhysicalMemory
-from inspector.virtio import words
+from inspector.virtio import packed, words
 from inspector.virtio.bus import Bus
 from inspector.virtio.chain import Chain, follow
 from inspector.virtio.layout import (
@@ -60,10 +60,10 @@ class Queue:
 
     ``pending`` counts buffers that the driver made available and the device has not taken, ``taken`` those that it has
     and did not give back; ``untaken`` is how many used ones the driver may not have looked at yet, at most. None: not
-    known. ``unsaid`` is why a ring that is set up was not looked into. ``chains`` are those behind pending heads, the
-    oldest first; ``latest`` is (head, bytes) of what the device gave back last, the latest first. ``recent`` are the
-    first descriptors of what the driver made available last, the latest first, as they stand in the table now: those
-    that were given back since may have been used anew."""
+    known. ``packed`` is a packed ring, which has no ``available`` and ``used``; ``untaken`` then counts descriptors.
+    ``chains`` are those behind pending heads, the oldest first; ``latest`` is (head, bytes) of what the device gave
+    back last, the latest first. ``recent`` are the first descriptors of what the driver made available last, the latest
+    first, as they stand in the table now: those that were given back since may have been used anew."""
 
     state: QueueState
     name: str
@@ -80,7 +80,7 @@ class Queue:
     latest: tuple[tuple[int, int], ...] = ()
     recent: tuple[Descriptor, ...] = ()
     problems: tuple[Problem, ...] = ()
-    unsaid: str = ""
+    packed: packed.Ring | None = None
 
     @property
     def set_up(self) -> bool:
@@ -93,13 +93,13 @@ def read_queue(memory: PhysicalMemory, bus: Bus, device: DeviceState, state: Que
     name = words.queue_name(device.device_id, state.index, device.count, device.features)
     if not state.desc:
         return Queue(state, name)
-    if words.has(device.features, words.RING_PACKED):
-        return Queue(state, name, unsaid="it is a packed ring, and only split ones are read here")
     if not 0 < state.num <= MOST_ENTRIES:
         wrong = Problem("size-impossible", f"the queue has {state.num} entries, and 1 to {MOST_ENTRIES} are possible")
         return Queue(state, name, problems=(wrong,))
+    if words.has(device.features, words.RING_PACKED):
+        return _packed(memory, bus, device, state, name, chains)
     parts = tuple(_part(memory, bus, state, which, size) for which, size in sizes(state.num).items())
-    problems = list(_of_parts(parts))
+    problems = list(_of_parts(parts, NAMES, ALIGNMENT))
     by_name = {each.name: each for each in parts}
     raw = {which: _bytes(memory, by_name[which], problems) for which in ("avail", "used")}
     available = Available.parse(raw["avail"], state.num, device.little) if raw["avail"] is not None else None
@@ -143,13 +143,54 @@ def _part(memory: PhysicalMemory, bus: Bus, state: QueueState, which: str, size:
 NAMES = {"desc": "descriptor table", "avail": "available ring", "used": "used ring"}
 
 
-def _of_parts(parts: tuple[Part, ...]) -> Iterator[Problem]:
+def _of_parts(parts: tuple[Part, ...], names: Mapping[str, str], alignment: Mapping[str, int]) -> Iterator[Problem]:
     for part in parts:
-        if part.address % ALIGNMENT[part.name]:
-            at = f"{part.address:#x}, no multiple of {ALIGNMENT[part.name]}"
-            yield Problem("ring-misaligned", f"the {NAMES[part.name]} is at {at}")
+        if part.address % alignment[part.name]:
+            at = f"{part.address:#x}, no multiple of {alignment[part.name]}"
+            yield Problem("ring-misaligned", f"the {names[part.name]} is at {at}")
         if part.real is None and "cannot be followed" not in part.why:
-            yield Problem("ring-not-ram", f"the {NAMES[part.name]}: {part.why}")
+            yield Problem("ring-not-ram", f"the {names[part.name]}: {part.why}")
+
+
+def _packed(memory: PhysicalMemory, bus: Bus, device: DeviceState, state: QueueState, name: str, chains: int) -> Queue:
+    """The same of a packed ring. ``untaken`` counts its descriptors, not buffers."""
+    parts = tuple(_part(memory, bus, state, which, size) for which, size in packed.sizes(state.num).items())
+    problems = list(_of_parts(parts, packed.NAMES, packed.ALIGNMENT))
+    raw = {part.name: _bytes(memory, part, problems) for part in parts}
+    driver, own = (
+        None if data is None else packed.Events.parse(data, device.little) for data in (raw["avail"], raw["used"])
+    )
+    told = Queue(state, name, parts, taken=state.inuse, problems=tuple(problems))
+    if raw["desc"] is None:
+        return told
+    ring = packed.Ring(tuple(packed.entries(raw["desc"], state.num, device.little)), driver, own)
+    told = replace(told, packed=ring)
+    place = state.last_avail_idx
+    if place is None:
+        return told
+    if place >= state.num or state.used_idx >= state.num:
+        reason = f"the device has come to {place} and {state.used_idx} in a ring of {state.num}"
+        return replace(told, problems=(*problems, Problem("index-impossible", reason)))
+    wrap = ring.round_at(place, state.inuse)
+    waiting = ring.waiting(place, wrap)
+    found = list(packed.chains(memory, bus, ring, place, wrap, device.little))
+    problems += [Problem(each.problem, f"buffer {each.head}: {each.reason}") for each in found[:chains] if each.problem]
+    ahead = state.used_idx > place or (state.used_idx == place and state.inuse > 0)
+    signalled = (state.used_idx - state.signalled_used) % state.num if state.signalled_used_valid else 0
+    due = driver.want(state.used_idx, signalled, state.num, wrap ^ ahead) if driver is not None and signalled else None
+    after = place + waiting
+    return replace(
+        told,
+        pending=len(found),
+        untaken=packed.passed(state.used_idx, wrap ^ ahead, driver, state.num),
+        interrupt_off=None if due is None else not due,
+        notify_off=None if own is None or own.flags == packed.AT else own.flags == packed.DISABLE,
+        kick_due=own.want(after % state.num, waiting, state.num, wrap ^ (after >= state.num))
+        if own is not None and waiting
+        else None,
+        chains=tuple(found[:chains]),
+        problems=tuple(problems),
+    )
 
 
 def _bytes(memory: PhysicalMemory, part: Part, problems: list[Problem]) -> bytes | None:

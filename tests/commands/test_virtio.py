@@ -10,7 +10,7 @@ import pytest
 from inspector.commands.registry import Result, run
 from inspector.errors import FormatError, NotSupported, UsageError
 from inspector.render.style import Style
-from inspector.virtio.state import VirtioState
+from inspector.virtio.state import DeviceState, QueueState, VirtioState
 from inspector.virtio.waiting import Waits
 from tests.commands.asking import ask, lines, objects, session, shown, told
 from tests.commands.test_examples import too_long
@@ -20,6 +20,12 @@ from tests.virtio import recorded
 PARTS = ("common", "isr", "device", "notify")
 BALLOON_AT, BALLOON_MAPPED = 0x2100_0001_0000, 0x2100_0000_0000
 """Where the balloon's BAR 4 was when it was recorded, and where the fake guest maps a device."""
+
+
+class Recorded(FakeTarget):
+    """One that carries its devices."""
+
+    virtio: object = None
 
 
 def answers() -> dict[str, str]:
@@ -141,6 +147,27 @@ def test_what_was_seen_before_has_waited_since() -> None:
     assert waited == [0, 7.5, None]
 
 
+def test_a_packed_ring_is_told_in_its_own_words() -> None:
+    """One descriptor waits, which the device is to be notified of at the second place only."""
+    live = linux_target()
+    target = Recorded(live.source, live.ram, live.files, live.known_roots)
+    queue = QueueState(0, 8, 0x23B_0000, 0x23B_0800, 0x23B_0900, last_avail_idx=0)
+    features = 1 << 32 | 1 << 34
+    target.virtio = VirtioState(
+        (DeviceState("/machine/x", "virtio-rng", 4, 0xF, features, features, count=1, queues=(queue,)),)
+    )
+    target.source.put(0x23B_0000, bytes(0x1000))
+    target.source.put(0x23B_0000, struct.pack("<QIHH", 0x100_0000, 64, 3, 1 << 7 | 2))
+    target.source.put(0x23B_0900, struct.pack("<HH", 1 | 1 << 15, 2))
+    (found,) = told("virtio rng", target)[0]["queues"]
+    assert (found["pending"], found["notification_due"], found["available"], found["used"]) == (1, False, None, None)
+    assert found["packed"]["device_event"] == {"flags": 2, "offset": 1, "wrap": True}
+    text = " ".join(shown("virtio rng", target).split())
+    assert "1 pending; notification suppressed; 0 with the device" in text
+    assert "the driver wants every interrupt, the device one notification, at 1 (round 1)" in text
+    assert "pending head 3: 1 descriptor, 64 bytes" in text
+
+
 def test_registers_that_nothing_maps_as_it_should_be() -> None:
     results = ask("virtio 00:02.0", machine())
     found = objects([each for each in results if each.topic == "virtio"])[0]
@@ -234,11 +261,8 @@ def test_a_recording_without_and_with_its_devices() -> None:
     live.control = None
     assert "were not" in shown("virtio", live)
     assert told("virtio", live)[0]["virtio"] is None
-
-    class Recorded(FakeTarget):
-        virtio: object = carried
-
     kept = Recorded(live.source, live.ram, live.files, live.known_roots)
+    kept.virtio = carried
     assert VirtioState.from_json(kept.virtio) == state
     assert device("balloon", kept) == device("balloon")
     kept.virtio = {"version": 1}

@@ -1,0 +1,155 @@
+"""The packed layout of a queue (virtio 1.2, 2.8): one ring of descriptors, which driver and device both write, and 4
+bytes of each side that say when it is to be told.
+
+Who may use a descriptor is in two of its flags, against a counter that flips with each round of the ring. QEMU 7.2
+tells how far the device has come and not which round that is (``VirtQueueStatus`` in qapi/virtio.json); but the round
+can be told from what stands just before: all that the device has taken in it is marked with it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from inspector.errors import MemoryReadError
+from inspector.memory.physical import PhysicalMemory
+from inspector.virtio.bus import Bus
+from inspector.virtio.chain import MOST_FOLLOWED, Chain, Link
+from inspector.virtio.layout import DESCRIPTOR_BYTES, MOST_ENTRIES, Descriptor, order, wants_event
+
+AVAILABLE, USED = 1 << 7, 1 << 15
+"""Flags of a descriptor: the driver's and the device's mark (2.8.1)."""
+EVENT_BYTES = 4
+ENABLE, DISABLE, AT = 0, 1, 2
+"""A side is to be told always, never, or when one place is reached (2.8.10)."""
+ALIGNMENT = {"desc": 16, "avail": 4, "used": 4}
+NAMES = {"desc": "descriptor ring", "avail": "driver's event area", "used": "device's event area"}
+"""By the words for the parts of a split ring, whose addresses a device keeps them under (2.8.10)."""
+
+
+def sizes(num: int) -> dict[str, int]:
+    """Bytes of each part of a queue of ``num`` entries."""
+    return {"desc": DESCRIPTOR_BYTES * num, "avail": EVENT_BYTES, "used": EVENT_BYTES}
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """When a side wants to be told: ``flags`` are ENABLE, DISABLE or AT; of the last, ``offset`` and ``wrap`` are the
+    place in the ring and its round (2.8.10)."""
+
+    flags: int
+    offset: int
+    wrap: bool
+
+    @classmethod
+    def parse(cls, data: bytes, little: bool = True) -> Events:
+        """Out of EVENT_BYTES bytes."""
+        place, flags = struct.unpack(f"{order(little)}HH", data)
+        return cls(flags & 3, place & 0x7FFF, bool(place >> 15))
+
+    def want(self, place: int, count: int, num: int, wrap: bool) -> bool | None:
+        """Whether a side that went on by ``count`` descriptors and came to ``place``, which is in the round ``wrap``,
+        was to tell the other (2.8.10; ``vring_packed_need_event``); None for flags that there are none of."""
+        if self.flags != AT:
+            return {ENABLE: True, DISABLE: False}.get(self.flags)
+        event = self.offset if self.wrap == wrap else self.offset - num
+        return wants_event(event & 0xFFFF, place, (place - count) & 0xFFFF)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One descriptor of the ring. ``id`` is the buffer's."""
+
+    descriptor: Descriptor
+    id: int
+    available: bool
+    used: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """The whole of it, at least one descriptor. ``driver`` and ``device`` say when each side wants to be told (None:
+    not read)."""
+
+    entries: tuple[Entry, ...]
+    driver: Events | None
+    device: Events | None
+
+    def round_at(self, place: int, held: int) -> bool:
+        """The round that the device is in, which has come to ``place`` and holds so many buffers: what stands before
+        it was made available in it. Where all of the ring waits, the driver has gone round and marked that too."""
+        if not held and all(each.available != each.used for each in self.entries):
+            return self.entries[place].available
+        return self.entries[place - 1].available if place else not self.entries[-1].available
+
+    def waiting(self, place: int, wrap: bool) -> int:
+        """How many descriptors from ``place`` on the driver has made available in the round ``wrap`` and the next."""
+        for count in range(len(self.entries)):
+            one = self.entries[(place + count) % len(self.entries)]
+            now = wrap ^ (place + count >= len(self.entries))
+            if one.available != now or one.used == now:
+                return count
+        return len(self.entries)
+
+
+def entries(data: bytes, num: int, little: bool = True) -> Iterator[Entry]:
+    """The descriptors in so many bytes (2.8.13). What follows one is the next of the ring."""
+    for index in range(num):
+        address, length, number, flags = struct.unpack_from(f"{order(little)}QIHH", data, DESCRIPTOR_BYTES * index)
+        one = Descriptor(index, address, length, flags & 7, (index + 1) % num)
+        yield Entry(one, number, bool(flags & AVAILABLE), bool(flags & USED))
+
+
+def chains(memory: PhysicalMemory, bus: Bus, ring: Ring, place: int, wrap: bool, little: bool) -> Iterator[Chain]:
+    """The buffers that wait from ``place`` on, the oldest first, each with the table that an indirect one leads to."""
+    left = ring.waiting(place, wrap)
+    while left > 0:
+        links: list[Link] = []
+        while True:
+            one = ring.entries[place % len(ring.entries)]
+            links.append(_link(memory, bus, one.descriptor, False))
+            place, left = place + 1, left - 1
+            if not one.descriptor.more or left == 0:
+                break
+        yield _chain(memory, bus, one, links, little)
+
+
+def _link(memory: PhysicalMemory, bus: Bus, one: Descriptor, inside: bool) -> Link:
+    real, why = bus.real(memory.ram, one.address, max(one.length, 1))
+    return Link(one, inside, real, why)
+
+
+def _chain(memory: PhysicalMemory, bus: Bus, last: Entry, links: list[Link], little: bool) -> Chain:
+    if last.descriptor.more:
+        return Chain(last.id, tuple(links), "chain-open", "its last descriptor that is available names a next one")
+    first = links[0]
+    if first.descriptor.indirect:
+        size = first.descriptor.length
+        count = size // DESCRIPTOR_BYTES
+        if len(links) > 1 or not size or size % DESCRIPTOR_BYTES or count > MOST_ENTRIES:
+            why = f"an indirect table of {size} bytes holds no number of descriptors, or more follow it"
+            return Chain(last.id, tuple(links), "indirect-length", why)
+        if first.real is None:
+            where = f"the indirect table at {first.descriptor.address:#x}: {first.why}"
+            return Chain(last.id, tuple(links), "table-not-ram", where)
+        try:
+            data = memory.read(first.real, min(count, MOST_FOLLOWED) * DESCRIPTOR_BYTES)
+        except MemoryReadError as error:
+            return Chain(last.id, tuple(links), "table-unreadable", f"its indirect table could not be read ({error})")
+        for each in entries(data, len(data) // DESCRIPTOR_BYTES, little):
+            # of a table's entries only the flag that the device writes means anything (2.8.8)
+            links.append(_link(memory, bus, replace(each.descriptor, flags=each.descriptor.flags & 2), True))
+    bad = next((each for each in links if each.real is None), None)
+    if bad is not None:
+        reason = f"the buffer of descriptor {bad.descriptor.index}: {bad.why}"
+        return Chain(last.id, tuple(links), "buffer-not-ram", reason)
+    return Chain(last.id, tuple(links))
+
+
+def passed(place: int, wrap: bool, event: Events | None, num: int) -> int | None:
+    """How far ``place``, in the round ``wrap``, is past the place at which a side wants to be told; None where it names
+    none, or one that is still to come."""
+    if event is None or event.flags != AT or event.offset >= num:
+        return None
+    far = place - event.offset + (num if event.wrap != wrap else 0)
+    return far if 0 <= far <= num else None

@@ -1,0 +1,199 @@
+"""Packed rings, held to a driver and a device that keep them as virtio 1.2, 2.8 has it."""
+
+from __future__ import annotations
+
+import random
+import struct
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inspector.memory.physical import PhysicalMemory, RamMap, Range
+from inspector.virtio.bus import Bus
+from inspector.virtio.ring import Queue, read_queue
+from inspector.virtio.state import DeviceState, QueueState
+from tests.fakes import SparseMemory
+
+RING, DRIVER, DEVICE, BUFFERS, TABLE = 0x1_0000, 0x2_0000, 0x3_0000, 0x4_0000, 0x5_0000
+FEATURES = 1 << 32 | 1 << 34 | 1 << 29
+NEXT, WRITE, INDIRECT, AVAIL, USED = 1, 2, 4, 1 << 7, 1 << 15
+
+
+@dataclass
+class Sides:
+    """A ring of ``num`` descriptors with the driver and the device that use it: by the specification, and none of it
+    by the reader under test."""
+
+    num: int
+    memory: SparseMemory = field(default_factory=SparseMemory)
+    next: int = 0
+    driver_round: bool = True
+    free: int = 0
+    place: int = 0
+    used: int = 0
+    used_round: bool = True
+    offered: list[tuple[int, int]] = field(default_factory=list)
+    """(buffer id, descriptors) that the device has not taken, the oldest first."""
+    held: list[tuple[int, int]] = field(default_factory=list)
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        self.free = self.num
+        self.memory.put(RING, bytes(16 * self.num))
+        self.events()
+
+    def events(self, driver: int = 0, driver_place: int = 0, device: int = 0, device_place: int = 0) -> None:
+        self.memory.put(DRIVER, struct.pack("<HH", driver_place, driver))
+        self.memory.put(DEVICE, struct.pack("<HH", device_place, device))
+
+    def offer(self, length: int) -> None:
+        """The driver makes a buffer of so many descriptors available, if there is room."""
+        if not 0 < length <= self.free:
+            return
+        self.count += 1
+        for n in range(length):
+            flags = (NEXT if n < length - 1 else 0) | (AVAIL if self.driver_round else USED)
+            at = BUFFERS + 64 * (self.count % 64)
+            self.memory.put(RING + 16 * self.next, struct.pack("<QIHH", at, 64, self.count & 0xFFFF, flags))
+            self.next = (self.next + 1) % self.num
+            self.driver_round ^= self.next == 0
+        self.free -= length
+        self.offered.append((self.count & 0xFFFF, length))
+
+    def take(self) -> None:
+        """The device takes the oldest."""
+        if self.offered:
+            one = self.offered.pop(0)
+            self.place = (self.place + one[1]) % self.num
+            self.held.append(one)
+
+    def give_back(self, which: int) -> None:
+        """The device is done with one that it holds, and the driver takes it back at once."""
+        if self.held:
+            number, length = self.held.pop(which % len(self.held))
+            flags = AVAIL | USED if self.used_round else 0
+            self.memory.put(RING + 16 * self.used, struct.pack("<QIHH", 0, 64, number, flags))
+            self.used += length
+            if self.used >= self.num:
+                self.used, self.used_round = self.used - self.num, not self.used_round
+            self.free += length
+
+    def read(self, **more: object) -> Queue:
+        known: dict[str, object] = {"used_idx": self.used, "last_avail_idx": self.place, "inuse": len(self.held)}
+        rings = {"desc": RING, "avail": DRIVER, "used": DEVICE}
+        state = QueueState(0, self.num, **{**rings, **known, **more})  # type: ignore[arg-type]
+        device = DeviceState("/machine/x", "virtio-blk", 2, 0xF, FEATURES, FEATURES, count=1)
+        return read_queue(PhysicalMemory(self.memory, RamMap([Range(0, 1 << 20, "ram")])), Bus(), device, state, 64)
+
+
+def slugs(queue: Queue) -> list[str]:
+    return [each.slug for each in queue.problems]
+
+
+@given(st.integers(1, 9), st.integers(0, 1 << 32), st.integers(0, 120))
+def test_what_waits_is_what_the_driver_offered(num: int, seed: int, steps: int) -> None:
+    sides, chance = Sides(num), random.Random(seed)
+    for _ in range(steps):
+        match chance.randrange(3):
+            case 0:
+                sides.offer(chance.randrange(1, num + 1))
+            case 1:
+                sides.take()
+            case 2:
+                sides.give_back(chance.randrange(8))
+    queue = sides.read()
+    assert queue.pending == len(sides.offered)
+    assert [each.head for each in queue.chains] == [number for number, _ in sides.offered]
+    assert [len(each.links) for each in queue.chains] == [length for _, length in sides.offered]
+    assert queue.taken == len(sides.held)
+    assert slugs(queue) == []
+    assert queue.kick_due is (True if sides.offered else None)
+
+
+@pytest.mark.parametrize(("flags", "due"), [(0, True), (1, False), (3, None)])
+def test_the_devices_flags_say_whether_it_is_to_be_notified(flags: int, due: bool | None) -> None:
+    sides = Sides(8)
+    sides.offer(2)
+    sides.events(device=flags)
+    assert sides.read().kick_due is due
+
+
+@pytest.mark.parametrize(
+    ("place", "due"), [(3 | 1 << 15, True), (4 | 1 << 15, True), (5 | 1 << 15, False), (2 | 1 << 15, False), (3, False)]
+)
+def test_or_the_place_at_which_it_wants_to_be(place: int, due: bool) -> None:
+    """Three are behind it, two wait at 3 and 4; a place is of one round only."""
+    sides = Sides(8)
+    for _ in range(3):
+        sides.offer(1)
+        sides.take()
+        sides.give_back(0)
+    sides.offer(2)
+    sides.events(device=2, device_place=place)
+    assert sides.read().kick_due is due
+
+
+def test_a_place_in_the_next_round() -> None:
+    sides = Sides(4)
+    for _ in range(3):
+        sides.offer(1)
+        sides.take()
+        sides.give_back(0)
+    sides.offer(2)
+    sides.events(device=2, device_place=0)
+    assert sides.read().kick_due is True, "it is the second of the two that wait"
+    sides.events(device=2, device_place=0 | 1 << 15)
+    assert sides.read().kick_due is False, "it is passed long ago"
+
+
+def test_what_the_driver_has_not_taken_back() -> None:
+    sides = Sides(8)
+    for _ in range(3):
+        sides.offer(1)
+        sides.take()
+        sides.give_back(0)
+    sides.events(driver=2, driver_place=1 | 1 << 15)
+    late = sides.read(signalled_used=0, signalled_used_valid=True)
+    assert (late.untaken, late.interrupt_off) == (2, False)
+    sides.events(driver=2, driver_place=6 | 1 << 15)
+    quiet = sides.read(signalled_used=0, signalled_used_valid=True)
+    assert (quiet.untaken, quiet.interrupt_off) == (None, True)
+    sides.events(driver=1)
+    assert sides.read(signalled_used=0, signalled_used_valid=True).interrupt_off is True
+    assert sides.read(signalled_used=3, signalled_used_valid=True).interrupt_off is None
+
+
+def test_an_indirect_table_is_read() -> None:
+    sides = Sides(8)
+    table = struct.pack("<QIHH", BUFFERS, 16, 0, 0) + struct.pack("<QIHH", BUFFERS + 16, 1, 0, WRITE)
+    sides.memory.put(TABLE, table)
+    sides.memory.put(RING, struct.pack("<QIHH", TABLE, 32, 7, INDIRECT | AVAIL))
+    (chain,) = sides.read().chains
+    assert (chain.head, chain.length, [each.indirect for each in chain.links]) == (7, 17, [False, True, True])
+    assert chain.links[2].descriptor.written
+
+
+@pytest.mark.parametrize(
+    ("entry", "slug"),
+    [
+        ((1 << 40, 16, 7, AVAIL), "buffer-not-ram"),
+        ((TABLE, 24, 7, INDIRECT | AVAIL), "indirect-length"),
+        ((1 << 40, 32, 7, INDIRECT | AVAIL), "table-not-ram"),
+        ((BUFFERS, 16, 7, NEXT | AVAIL), "chain-open"),
+    ],
+)
+def test_what_cannot_be_is_said(entry: tuple[int, int, int, int], slug: str) -> None:
+    sides = Sides(8)
+    sides.memory.put(RING, struct.pack("<QIHH", *entry))
+    assert slugs(sides.read()) == [slug]
+
+
+def test_places_beyond_the_ring_and_rings_that_are_no_ram() -> None:
+    sides = Sides(8)
+    assert slugs(sides.read(last_avail_idx=8)) == ["index-impossible"]
+    assert slugs(sides.read(used_idx=9)) == ["index-impossible"]
+    assert slugs(sides.read(desc=1 << 30)) == ["ring-not-ram"]
+    assert slugs(sides.read(avail=DRIVER + 2)) == ["ring-misaligned"]
+    assert sides.read(last_avail_idx=None).pending is None
