@@ -11,10 +11,12 @@ from inspector.triage.found import Cause, Confidence, Found
 
 def _of(slug: str, cause: str, evidence: Evidence) -> Iterator[Found]:
     """The accesses that are stuck by it, and the vCPUs that run a user's code in spite of it."""
-    yield from signature(slug)(evidence)
+    stuck = list(signature(slug)(evidence))
+    yield from stuck
+    told = {(each.lpid, each.pid) for each in stuck}
     for each in evidence.orphans:
         fetch = each.fetch
-        if fetch.cause != cause:
+        if fetch.cause != cause or (fetch.lpid, fetch.pid) in told:
             continue
         times = "" if evidence.samples == 1 else f" in {each.seen} of {evidence.samples} samples, the last among them"
         end: tuple[str, ...] = ()
