@@ -206,7 +206,7 @@ def recording_of(
     if whatif is not None:
         before = taken.size
         _take_changes(whatif, taken)
-        contents.append(Content("overlay", taken.size - before, "what the overlay changed, and the rest of its pool"))
+        contents.append(Content("overlay", taken.size - before, "what the overlay changed, and room for its tables"))
     runs = list(taken.runs())
     if everything:
         spans = _besides(guest, taken)

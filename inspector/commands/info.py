@@ -12,6 +12,7 @@ from inspector.memory.physical import Traffic
 
 if TYPE_CHECKING:
     from inspector.commands.overlay import Overlay
+    from inspector.snapshot.manifest import Content
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Info(Answered):
     epoch: int
     traffic: Traffic
     overlay: Overlay | None = None
+    contents: tuple[Content, ...] = ()
+    """What is in a snapshot, by its own account."""
 
 
 def _info(session: Session, _arguments: Namespace) -> Iterator[Info]:
@@ -56,6 +59,7 @@ def _info(session: Session, _arguments: Namespace) -> Iterator[Info]:
         epoch=target.clock.epoch,
         traffic=guest.memory.traffic,
         overlay=overlay,
+        contents=tuple(getattr(target, "contents", ())),
     )
 
 
@@ -65,6 +69,6 @@ COMMANDS = (
         "what this target is, and how it is read",
         _info,
         no_arguments,
-        (Example("info", "where it comes from, its RAM, vCPUs and roots"),),
+        (Example("info", "where it comes from, its RAM, vCPUs and roots; what is in a snapshot"),),
     ),
 )

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from argparse import Namespace
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from inspector import operands
 from inspector.commands.notes import Note
 from inspector.commands.registry import Command, Example, Parser, Session
+from inspector.commands.seconds import seconds_argument, seconds_of
 from inspector.errors import UsageError
 from inspector.memory.physical import RamMap
+from inspector.snapshot.manifest import Content
+from inspector.snapshot.output import refuse_existing
 from inspector.snapshot.write import Summary
 
 if TYPE_CHECKING:
     from inspector.guest import Guest
     from inspector.snapshot.recording import Recording
+    from inspector.triage.found import Finding
+    from inspector.triage.keeping import Keeping
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What was written, and how much of the guest's RAM could not be read. ``ram`` bytes are all that there is to
-    capture; ``pool`` of them lie outside the guest's RAM, where an overlay has its new tables, and of those
-    ``pool_captured`` were captured."""
+    """What was written, or (``dry``) what would be, and how much of the guest's RAM could not be read. ``ram`` bytes
+    are all that there is to capture; ``pool`` of them lie outside the guest's RAM, where an overlay has its new tables,
+    and of those ``pool_captured`` were captured. ``contents`` say in words what there is; ``found`` is what triage
+    finds in it, where it was asked for."""
 
     topic: ClassVar[str] = "record"
     summary: Summary
@@ -31,6 +38,9 @@ class Recorded:
     changing: bool
     pool: int = 0
     pool_captured: int = 0
+    contents: tuple[Content, ...] = ()
+    found: tuple[Finding, ...] = ()
+    dry: bool = False
 
     @property
     def ok(self) -> bool:
@@ -39,14 +49,65 @@ class Recorded:
 
 
 def _record(session: Session, arguments: Namespace) -> Iterator[Recorded | Note]:
-    from inspector.recording import record
-
     guest = session.at
     also = [_also(session, text) for text in arguments.also]
-    recording, summary = record(
-        guest, arguments.file, everything=arguments.everything, also=also, force=arguments.force
+    for word, asked in (("--seconds", arguments.seconds is not None), ("--no-code", arguments.no_code)):
+        if asked and not arguments.triage:
+            raise UsageError(f"{word} is of what --triage takes; name both")
+    if arguments.everything and arguments.no_code:
+        raise UsageError("--everything is all RAM, the code in it too; leave it or --no-code out")
+    seconds = seconds_of(arguments.seconds)
+    if not arguments.dry_run:
+        refuse_existing(arguments.file, arguments.force)
+    changing = guest.running and not arguments.triage
+    recording, summary, keeping = (
+        _of_triage(guest, also, seconds, arguments) if arguments.triage else _of_tables(guest, also, arguments)
     )
-    yield Recorded(summary, guest.memory.ram.total, guest.running, *_pool(guest, recording))
+    found = () if keeping is None else keeping.found
+    yield Recorded(summary, guest.memory.ram.total, changing, *_pool(guest, recording), tuple(recording.contents),
+                   found, arguments.dry_run)  # fmt: skip
+    yield from _notes(guest, also, recording)
+    if keeping is not None and keeping.stood is not None:
+        yield Note(
+            f"for its samples, and to read what is in it, the guest stood still for {keeping.stood * 1000:.0f} ms"
+        )
+
+
+def _of_tables(guest: Guest, also: Sequence[tuple[int, int]], arguments: Namespace) -> tuple[Recording, Summary, None]:
+    from inspector.recording import recording_of
+
+    recording = recording_of(guest, everything=arguments.everything, also=also)
+    return recording, _written(recording, arguments), None
+
+
+def _of_triage(
+    guest: Guest, also: Sequence[tuple[int, int]], seconds: float | None, arguments: Namespace
+) -> tuple[Recording, Summary, Keeping]:
+    """The same with what triage goes by, all of it of one moment: the guest stands still for it, and where it ran it
+    runs again while the file is written, unless the file is to hold all RAM."""
+    from inspector.recording import recording_of
+    from inspector.triage.keeping import all_code, kept, no_code
+    from inspector.triage.samples import standing
+
+    with standing(guest):
+        keeping = kept(guest, seconds, no_code if arguments.no_code else all_code)
+        begun = time.monotonic()
+        recording = recording_of(guest, everything=arguments.everything, also=also, more=keeping.more)
+        summary = _written(recording, arguments) if arguments.everything else None
+        if keeping.stood is not None:
+            keeping = replace(keeping, stood=keeping.stood + time.monotonic() - begun)
+    return recording, summary or _written(recording, arguments), keeping
+
+
+def _written(recording: Recording, arguments: Namespace) -> Summary:
+    from inspector.snapshot.write import planned, write_snapshot
+
+    if arguments.dry_run:
+        return planned(arguments.file, recording)
+    return write_snapshot(arguments.file, recording, force=arguments.force)
+
+
+def _notes(guest: Guest, also: Sequence[tuple[int, int]], recording: Recording) -> Iterator[Note]:
     for address, size in also:
         held = sum(end - start for start, end in guest.memory.ram.within(address, size))
         if held < size:
@@ -84,6 +145,10 @@ def _also(session: Session, text: str) -> tuple[int, int]:
 
 def _arguments(parser: Parser) -> None:
     parser.add_argument("file", metavar="FILE", help="where to write; a name in .gz or .zst is packed")
+    parser.add_argument("--triage", action="store_true", help="and what 'triage', 'virtio' and 'why' need to answer")
+    seconds_argument(parser)
+    parser.add_argument("--no-code", action="store_true", help="of --triage no code and no stacks")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be in it, and write nothing")
     parser.add_argument("--everything", action="store_true", help="all RAM, not only what the page tables need")
     parser.add_argument("--also", action="append", default=[], metavar="ADDR:LEN", help="this part of RAM too")
     parser.add_argument("--force", action="store_true", help="over a file that is already there")
@@ -98,9 +163,13 @@ COMMANDS = (
         (
             Example("record guest.core.gz --force", "the tables and registers, a few KiB"),
             Example("record code.core.gz --also 0x0:64K --force", "and the first 64 KiB of RAM"),
+            Example("record hung.core.gz --triage --dry-run", "what of a hung guest would be in it"),
         ),
         "The file is an ordinary ELF core that readelf and gdb open, and drgn and crash where it holds the kernel's "
         "VMCOREINFO (found with --vmlinux FILE, or by a search of RAM that is quick to read). It holds the page tables "
-        "and every register of every vCPU; with --everything all of RAM.",
+        "and every register of every vCPU; with --everything all of RAM. With --triage a guest is sampled as 'triage' "
+        "does it, and the file holds the samples, the virtio devices and their rings, and the code and stacks that "
+        "vCPUs were at, so that 'triage', 'virtio' and 'why' answer from it as they did; the contents of buffers are "
+        "not in it. What is in the file is told in words, by 'info' too.",
     ),
 )

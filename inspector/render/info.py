@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from inspector.commands.info import Info
+from inspector.render.record import as_objects, contents
 from inspector.render.style import Style, compact_size, safe
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ def text(result: Info, style: Style) -> Iterator[str]:
         lines = style.wrap(value, " " * (width + 2)) or [""]
         yield f"{style('name', f'{safe(name):<{width}}')}  {lines[0].strip()}"
         yield from lines[1:]
+    if result.contents:
+        yield style("name", "in it")
+        for line in contents(result.contents):
+            yield from style.wrap(line, "  ")
 
 
 def _overlay(on: Overlay) -> str:
@@ -82,4 +87,5 @@ def objects(result: Info) -> Iterator[dict[str, Any]]:
         "bytes_read": result.traffic.bytes,
         "refused": result.traffic.refused,
         "overlay": overlay,
+        "contents": as_objects(result.contents),
     }

@@ -68,10 +68,14 @@ def _write(path: str, recording: Recording, force: bool) -> Summary:
         for piece in layout.content():
             out.write(piece)
         size = out.finish()
-    captured = sum(piece.size for piece in layout.pieces)
-    unreadable = sum(length for _, length in layout.recording.unreadable)
-    zeros = sum(piece.size - piece.file_size for piece in layout.pieces)
-    return Summary(path, size, len(layout.pieces), captured, zeros, unreadable, len(recording.cpus))
+    return layout.summary(size)
+
+
+def planned(path: str, recording: Recording) -> Summary:
+    """What :func:`write_snapshot` would say, and nothing is written or read: ``file_size`` is that of a file which is
+    not packed. Raises RecordError for what cannot be written."""
+    layout = Layout(path, recording)
+    return layout.summary(layout.size)
 
 
 class Layout:
@@ -80,6 +84,7 @@ class Layout:
     def __init__(self, path: str, recording: Recording) -> None:
         from hashlib import sha256
 
+        self._path = path
         if recording.byte_order not in manifests.BYTE_ORDERS:
             raise RecordError(f"{path} was not written: byte order {recording.byte_order!r} is not 'little' or 'big'")
         for cpu in recording.cpus:
@@ -113,6 +118,18 @@ class Layout:
             at = _aligned(at + piece.file_size, ALIGN)
         self._notes_at = at
         self._notes_size = len(self._notes(encoded))
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file, before it is packed."""
+        return self._notes_at + self._notes_size
+
+    def summary(self, size: int) -> Summary:
+        """What a file of this ``size`` holds."""
+        captured = sum(piece.size for piece in self.pieces)
+        unreadable = sum(length for _, length in self.recording.unreadable)
+        zeros = sum(piece.size - piece.file_size for piece in self.pieces)
+        return Summary(self._path, size, len(self.pieces), captured, zeros, unreadable, len(self.recording.cpus))
 
     def content(self) -> Iterator[bytes]:
         """The file from front to back. Raises what the runs' readers raise."""

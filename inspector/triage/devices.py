@@ -13,6 +13,7 @@ from inspector.devices import of_guest, of_monitor_again
 from inspector.errors import InspectorError, MemoryReadError, NotSupported, TargetError
 from inspector.guest import Guest
 from inspector.radix.bits import KERNEL_PID
+from inspector.triage.recorded import states_of
 from inspector.triage.samples import RingMark, Sample, Sampling
 from inspector.virtio import words
 from inspector.virtio.bus import Bus, bus_of
@@ -125,15 +126,22 @@ class Watch:
         avail_flags, avail, used_event, used_flags, used, avail_event = values
         return RingMark(device.path, queue.index, avail, avail_flags, used_event, used, used_flags, avail_event)
 
+    def end(self, sampling: Sampling) -> None:
+        """Ask for the devices as they are at the last stop; where the samples were recorded, the devices were too."""
+        control = self.guest.target.control
+        if not self.begun:
+            self.begun = True
+            self.states, self.why_not = states_of(self.guest.target)
+        elif control is not None and len(self.states) == 1:
+            self.states.append(of_monitor_again(control.monitor, self.states[0]))
+
     def devices(self, sampling: Sampling, missed: list[str]) -> Devices:
         """What was seen, at the last stop; what could not be is added to ``missed``."""
+        self.end(sampling)
         if self.why_not:
             missed.append(self.why_not)
         if not self.states:
             return Devices()
-        control = self.guest.target.control
-        if control is not None:
-            self.states.append(of_monitor_again(control.monitor, self.states[0]))
         first, last = self.states[0], self.states[-1]
         was = {each.path: each for each in first.devices}
         try:
