@@ -17,7 +17,7 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -44,7 +44,7 @@ DONE, RESULT, STAYS, TURNS, BEGUN = 8, 16, 24, 32, 40
 """In ``struct board``, behind how many accesses there are."""
 ROUNDS = "r9"
 """Counts how often an access that is made for ever was sent back."""
-IDLE_TURNS = 1000
+IDLE_TURNS = 300
 """A handler runs for much longer than the one instruction that it goes back to, as a kernel's does."""
 MOST = (OUTCOMES - ACCESSES) // 128
 PAGES, PAGES_END = 0x40_0000, 0x80_0000
@@ -181,7 +181,11 @@ class Bringup:
 
     def rounds(self) -> int:
         """How often the access that it hangs at has been sent back."""
-        return int(self.machine.hmp(f"print/d ${ROUNDS}"))
+        return self.registers((ROUNDS,))[ROUNDS]
+
+    def registers(self, names: Iterable[str]) -> dict[str, int]:
+        """These of the vCPU, as QEMU's monitor has them; it runs on."""
+        return {name: int(self.machine.hmp(f"print/x ${name}"), 16) for name in names}
 
     def _wait(self, there: Callable[[], bool], timeout: float) -> None:
         deadline = time.monotonic() + timeout

@@ -291,11 +291,9 @@ HANGS: tuple[Hang, ...] = (
         *("key closed to fetches", "execute-protected", ISI, DSISR_NOEXEC_OR_GUARDED),
         _with(_user_page_as_code, iamr=IAMR_NO_EXECUTE),
     ),
-    Hang("misaligned directory", "directory-base-misaligned", DSI, DSISR_NOPTE, _misaligned),
+    Hang("misaligned directory", "directory-misaligned", DSI, DSISR_NOPTE, _misaligned),
     Hang("directory outside RAM", "directory-outside-ram", DSI, DSISR_NOPTE, _outside, ("pseries", "host")),
-    Hang(
-        "impossible size", "page-table-configuration", DSI, DSISR_BADCONFIG, _impossible, ("pseries", "guest", "host")
-    ),
+    Hang("impossible size", "bad-configuration", DSI, DSISR_BADCONFIG, _impossible, ("pseries", "guest", "host")),
     Hang("PID past the table", "pid-past-table", DSI, DSISR_NOPTE, _past),
     Hang("process's entry cleared", "process-entry-cleared", DSI, DSISR_BADCONFIG, _cleared),
     Hang(
@@ -317,13 +315,13 @@ HANGS: tuple[Hang, ...] = (
         lambda ground: _away(ground) + (ground.entry(ground.kernel, KERNEL_PAGE, 1) & 0xFFF),
     ),
     Hang(
-        *("read-only behind data", "second-stage-rights", HDSI, DSISR_PROTFAULT | DSISR_ISSTORE),
+        *("read-only behind data", "second-stage-protection", HDSI, DSISR_PROTFAULT | DSISR_ISSTORE),
         _behind(PTE_READ, READ_WRITE, lambda ground: ground.store(VMALLOC | BYTE)),
         ("guest",),
         lambda ground: _away(ground) | BYTE,
     ),
     Hang(
-        *("no right to execute behind code", "second-stage-rights", HISI, DSISR_NOEXEC_OR_GUARDED),
+        *("no right to execute behind code", "second-stage-protection", HISI, DSISR_NOEXEC_OR_GUARDED),
         _behind(READ_WRITE, CODE, _go_there),
         ("guest",),
         lambda ground: _away(ground) | BYTE,
