@@ -99,8 +99,9 @@ def hang_note(machine: Machine, guest: Guest, summary: Summary) -> str:
         f"in its registers: HSRR0 {last.need('hsrr0'):#x}, HDAR {last.need('hdar'):#x}, ASDR {last.need('asdr'):#x}",
         f"{summary.captured} bytes of page tables and code of {guest.memory.ram.total} of RAM, {summary.cpus} vCPUs",
         "",
-        f"{HANG}.core.gz holds the host's and the guests' page tables, registers, and the 4K of the guest's",
-        "memory that hold its operations, which are of this project's own (fixtures/guests/guest.S, scripts/hang.py).",
+        f"{HANG}.core.gz holds the host's and the guests' page tables, registers at several moments, and the 4K of",
+        "the guest's memory that hold its operations, which are of this project's own (fixtures/guests/guest.S,",
+        "scripts/hang.py); no code of the host, and no stacks. 'info' tells what is in it.",
     ]
     return note(machine, guest, HANG, lines)
 

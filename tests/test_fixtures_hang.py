@@ -12,6 +12,7 @@ import inspector
 from inspector import partitions
 from inspector.guest import Guest
 from inspector.radix.bits import MSR_HV
+from tests.commands.asking import told
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 KIND = "powernv9-hang"
@@ -65,6 +66,23 @@ def test_the_hardware_fetches_the_load_and_kvm_cannot_find_it(host: Guest) -> No
     assert (kvm.errno, kvm.cause, len(kvm.steps)) == ("EINVAL", "stray-page-bits", 5)
     healthy = host.translate(NIP, lpid=1, pid=5, walker="kvm")
     assert healthy.ok
+
+
+def test_triage_is_as_sure_of_it_as_it_was_of_the_guest(host: Guest) -> None:
+    first = next(each for each in told("triage", host) if "verdict" in each)
+    assert (first["verdict"], first["confidence"]) == ("software-walk-fails", "high")
+    assert (first["lpid"], first["pid"], first["nip"], first["ea"], first["ra"]) == (
+        *(2, 5),
+        *(f"{value:#x}" for value in (NIP, EA, GPA)),
+    )
+    assert first["errno"] == "EINVAL"
+
+
+def test_what_is_in_it_is_told(host: Guest) -> None:
+    contents = {each["kind"]: each for each in told("info", host)[0]["contents"]}
+    assert set(contents) <= {"tables", "code", "registers", "virtio", "vmcoreinfo", "rings"}
+    assert "9 moments" in contents["registers"]["text"]
+    assert "LPID 2" in contents["code"]["text"]
 
 
 def test_no_code_of_the_host_is_in_it(host: Guest) -> None:

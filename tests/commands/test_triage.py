@@ -61,7 +61,7 @@ def test_the_hang_that_was_recorded_is_named(capsys: pytest.CaptureFixture[str])
     assert main([HANG, "triage", "--json"]) == 1
     (found,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert list(found)[: len(KEYS)] == KEYS
-    assert (found["verdict"], found["confidence"]) == ("software-walk-fails", "medium"), "one sample is one sample"
+    assert (found["verdict"], found["confidence"]) == ("software-walk-fails", "high"), "its samples are with it"
     assert (found["cpu"], found["lpid"], found["pid"]) == (0, 2, 5)
     assert (found["nip"], found["ea"], found["ra"]) == ("0x2100", "0x50000000", "0xf0000000")
     assert (found["walker"], found["errno"], found["device"]) == ("kvm", "EINVAL", None)
