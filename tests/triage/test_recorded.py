@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 from inspector.errors import FormatError, InspectorError
 from inspector.snapshot import jsonsafe
 from inspector.triage.recorded import MOST_SAMPLES, Kept, of_target, sampling_of, states_of
-from inspector.triage.samples import Sample, Sampling, taken
+from inspector.triage.samples import WANTED, Sample, Sampling, taken
 from inspector.virtio.state import DeviceState, VirtioState
-from tests.fakes import FakeTarget, guest, linux_target
+from tests.commands.asking import told
+from tests.fakes import FakeTarget, guest, kvm_host_target, linux_target
 
 words64 = st.integers(0, (1 << 64) - 1)
 seconds = st.floats(0, 1e6)
@@ -97,8 +99,8 @@ class Recorded(FakeTarget):
     virtio: Any = None
 
 
-def holding(triage: Any, virtio: Any = None) -> Recorded:
-    target = linux_target()
+def holding(triage: Any, virtio: Any = None, make: Callable[[], FakeTarget] = linux_target) -> Recorded:
+    target = make()
     made = Recorded(target.source, target.ram, target.files, target.known_roots)
     made.triage, made.virtio = triage, virtio
     return made
@@ -124,6 +126,29 @@ PARTS = st.dictionaries(st.sampled_from([each.name for each in fields(Sample)]),
 def test_any_json_is_a_sampling_or_an_error_of_ours(more: dict[str, Any], rows: list[Any]) -> None:
     with suppress(InspectorError):
         of_target(holding(good(**more, samples=rows)))
+
+
+NUMBERS = (
+    st.sampled_from([0, 1, 0xC000_0000_0000_0100, 0x8000_0000_0000_1033, 0x9000_0000_0000_1003, 0x4000_0000]) | words64
+)
+FILES = st.dictionaries(st.sampled_from(WANTED), NUMBERS, max_size=len(WANTED))
+STRANGE = st.lists(
+    st.builds(
+        Sample,
+        at=seconds,
+        cpus=st.fixed_dictionaries({0: FILES}, optional={1: FILES}),
+        halted=st.dictionaries(st.integers(0, 3), st.booleans(), max_size=3),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60)
+@given(STRANGE, st.sampled_from([linux_target, kvm_host_target]))
+def test_whatever_was_sampled_triage_says_something_of_it(rows: list[Sample], make: Any) -> None:
+    target = holding(Kept(Sampling(1.0, rows)).to_json(), make=make)
+    assert all(each for each in told("triage", target))
 
 
 def test_words_cannot_steer_a_terminal() -> None:
