@@ -43,6 +43,9 @@ class Stuck:
     text: str
     handling: bool
     seen: int = 1
+    paging: bool = False
+    """It may be of a program that touches a page, gives it back and touches it again, for which its kernel fetches it
+    each time: the tables are known as of the last sample only, and in that one it was in the handler."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +63,11 @@ class _Seen:
 @dataclass(slots=True)
 class _Case:
     """In how many samples it was, how its vCPU's registers were in these, and those of one that was about to make the
-    access again."""
+    access again; ``last`` is whether the last sample is such a one."""
 
     seen: int = 0
     states: set[tuple[int | None, ...]] = field(default_factory=set)
+    last: bool = False
     there: Mapping[str, int] | None = None
 
 
@@ -88,13 +92,14 @@ def stuck(guest: Guest, samples: list[Sample], enough: int) -> tuple[Stuck, ...]
                 case.seen += 1
                 case.states.add(tuple(known.get(name) for name in (*GENERAL, *CORE)))
                 case.there = known if at_it else case.there
+                case.last = at_it and sample is samples[-1]
     long = samples[-1].at - samples[0].at >= LONG_ENOUGH if samples else False
     found = []
     for each, case in cases.items():
         if case.seen < min(enough, len(samples)):
             continue
         everywhere = case.seen >= max(enough, awake[each.cpu]) and len(case.states) > 1 and long
-        if case.there is None and not everywhere:
+        if (case.there is None and not everywhere) or _goes_on(each, samples):
             continue
         try:
             one = _held(guest, each, case.there)
@@ -103,7 +108,7 @@ def stuck(guest: Guest, samples: list[Sample], enough: int) -> tuple[Stuck, ...]
         except InspectorError:
             continue
         if one is not None:
-            found.append(replace(one, seen=case.seen))
+            found.append(replace(one, seen=case.seen, paging=one.paging or (_fetchable(one) and not case.last)))
     return tuple(found)
 
 
@@ -121,6 +126,28 @@ def _of_registers(cpu: int, known: Mapping[str, int]) -> Iterator[tuple[_Seen, b
             continue  # a KVM guest's, which its host's registers alone say nothing of: storage.py
         there = at == nip and bool(then & MSR_PR) == bool(msr & MSR_PR)
         yield _Seen(cpu, at, then, record, known.get("pid", 0), known.get("lpidr", 0)), there
+
+
+def _goes_on(seen: _Seen, samples: list[Sample]) -> bool:
+    """Whether the process whose memory it is was at other places of its own code: it comes back to the access, as to
+    one that its kernel deals with each time."""
+    if quadrant(seen.record.ea):
+        return False
+    for sample in samples:
+        known = sample.cpus.get(seen.cpu, {})
+        if known.get("pid") != seen.pid or known.get("lpidr", 0) != seen.lpidr:
+            continue
+        places = [(known.get("nip"), known.get("msr"))]
+        if not seen.record.hypervisor:
+            places.append((known.get("srr0"), known.get("srr1")))
+        if any(at != seen.nip for at, msr in places if msr is not None and msr & MSR_PR):
+            return True
+    return False
+
+
+def _fetchable(one: Stuck) -> bool:
+    """Whether it is of a user's page that is not there, or not to be written: what kernels put right all the time."""
+    return not quadrant(one.answer.ea) and one.answer.stage == 1 and one.answer.cause in ("not-present", "protection")
 
 
 def in_a_segment(ea: int) -> bool:
@@ -154,7 +181,10 @@ def _held(guest: Guest, seen: _Seen, there: Mapping[str, int] | None) -> Stuck |
     if answer is None or not _agrees(seen.record, answer, context):
         return None
     text = code.text if code is not None else ""
-    return Stuck(seen.cpu, seen.nip, answer, seen.record, context.problem_state, text, there is None)
+    one = Stuck(seen.cpu, seen.nip, answer, seen.record, context.problem_state, text, there is None)
+    if there is not None and _fetchable(one) and _after_a_system_call(guest, context, seen.nip):
+        return replace(one, paging=True)  # which may have given it back, and come to it for the first time since
+    return one
 
 
 def _data(

@@ -56,6 +56,7 @@ HARMLESS: dict[str, Callable[[int], dict[str, int]]] = {
     "it is a user's": lambda _: {"msr": USER_MSR, "nip": USER_TEXT_EA},
     "it calls from user code": lambda n: {"msr": USER_MSR, "nip": USER_TEXT_EA} if n == 4 else {},
     "it is shut": lambda _: {"amr": SHUT},
+    "an interrupt was just taken": lambda _: {"msr": KERNEL_MSR & ~0x8000},
     "it has translation off": lambda _: {"msr": KERNEL_MSR & ~0x30},
 }
 

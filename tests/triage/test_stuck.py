@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from inspector.radix.bits import AMR_NO_READ, AMR_NO_WRITE, MSR_HV, PTE_C, PTE_R
+from inspector.radix.bits import AMR_NO_READ, AMR_NO_WRITE, MSR_HV, PTE_C, PTE_R, PTE_WRITE
 from inspector.radix.prediction import HDSISR_CANARY
 from tests.fakes import (
     GUEST_LOST_EA,
@@ -20,6 +21,7 @@ from tests.fakes import (
     PID,
     USER_DATA_EA,
     USER_MSR,
+    USER_TEXT_EA,
     FakeTarget,
     MiB,
     guest_to_host,
@@ -48,6 +50,7 @@ from tests.triage.stuckguests import (
 )
 
 MISSING = IO + 0x1000_0000
+USER_AT = USER_TEXT_EA + 0x100
 
 
 def test_one_that_is_come_back_to_is_found_and_counted() -> None:
@@ -121,6 +124,53 @@ def test_the_keys_are_those_of_the_sample() -> None:
     assert found(target) == ()
     (one,) = found(target, sampled(target, lambda _: shut))
     assert one.answer.cause == "key"
+
+
+# -- what only looks like it -------------------------------------------------------------------------------------------
+
+
+def paging(cause: int = NO_ENTRY) -> FakeTarget:
+    """User code that touches a page of its process that is not there, or may not be written."""
+    ea = 0x5000_0000 if cause == NO_ENTRY else USER_DATA_EA
+    target = held_up(ea, cause | STORED)
+    target.source.put(48 * MiB + 0x100, STORE)
+    if cause == FORBIDDEN:
+        change(target, entry(target, ea, 0, pid=PID), PTE_WRITE)
+    target.set(0, nip=USER_AT, srr0=USER_AT, msr=USER_MSR, srr1=USER_MSR)
+    return target
+
+
+CALLED = {"nip": HANDLER, "msr": HANDLERS_MSR, "srr0": USER_AT + 0x20, "srr1": USER_MSR}
+OTHER_CODE = {"nip": USER_AT + 0x40}
+
+
+@pytest.mark.parametrize("other", [CALLED, OTHER_CODE], ids=["a system call", "other code"])
+@pytest.mark.parametrize("usual", [in_handler, lambda _: {}], ids=["in the handler", "at it"])
+def test_a_process_that_goes_on_in_between(other: dict[str, int], usual: Callable[[int], dict[str, int]]) -> None:
+    target = paging()
+    assert found(target, sampled(target, usual))
+    assert found(target, sampled(target, lambda n: other if n == 5 else usual(n))) == ()
+    another = other | {"pid": PID + 1}
+    assert found(target, sampled(target, lambda n: another if n == 5 else {})), "that is another process"
+
+
+@pytest.mark.parametrize("cause", [NO_ENTRY, FORBIDDEN])
+def test_a_page_that_the_kernel_fetches_each_time(cause: int) -> None:
+    target = paging(cause)
+    (sure,) = found(target, sampled(target, but_in((8,), in_handler)))
+    assert not sure.paging, "it is gone back to with the tables as they are now"
+    for samples in (sampled(target, in_handler), sampled(target, but_in((2, 3), in_handler))):
+        (one,) = found(target, samples)
+        assert (one.paging, one.seen) == (True, 9)
+    target.source.put(48 * MiB + 0xFC, SYSTEM_CALL)
+    (one,) = found(target)
+    assert one.paging, "a system call may have given it back just now"
+
+
+def test_the_kernels_own_pages_are_not_fetched() -> None:
+    target = held_up(MISSING, NO_ENTRY)
+    (one,) = found(target, sampled(target, in_handler))
+    assert not one.paging
 
 
 # -- segments --------------------------------------------------------------------------------------------------------

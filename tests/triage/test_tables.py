@@ -261,6 +261,13 @@ def test_the_process_table_outside_ram() -> None:
     assert (finding.cause.slug, finding.found.ra) == ("process-table-outside-ram", TIMA)
 
 
+def test_what_may_be_a_program_that_gives_its_pages_back_is_not_sure() -> None:
+    target = held_up(0x5000_0000, NO_ENTRY)
+    slug, one = the_one(target, sampled(target, in_handler))
+    assert (slug, one.confidence) == ("page-not-mapped", "low")
+    assert "gives a page back" in one.evidence[-1]
+
+
 # -- the second stage --------------------------------------------------------------------------------------------------
 
 

@@ -99,7 +99,7 @@ def found_at(evidence: Evidence, each: Stuck, slug: str) -> Found:
     answer = each.answer
     times = "" if evidence.samples == 1 else f" in {each.seen} of {evidence.samples} samples"
     return Found(
-        "high" if each.seen >= ENOUGH else "medium",
+        "low" if each.paging else "high" if each.seen >= ENOUGH else "medium",
         each.cpu,
         answer.lpid,
         answer.pid,
@@ -107,8 +107,16 @@ def found_at(evidence: Evidence, each: Stuck, slug: str) -> Found:
         answer.ea,
         _real(answer, slug),
         answer.walker,
-        evidence=(_where(each, times), _what(each), *_end(answer, slug), _record(each)),
+        evidence=(_where(each, times), _what(each), *_end(answer, slug), _record(each), *_doubt(each)),
     )
+
+
+def _doubt(each: Stuck) -> Iterator[str]:
+    if each.paging:
+        yield (
+            "it was not seen to be gone back to with the tables as they are: a program that gives a page back and "
+            "touches it again, over and over, looks the same"
+        )
 
 
 def _real(answer: Translation, slug: str) -> int | None:

@@ -9,6 +9,7 @@ from inspector.triage.causes.accesses import signature
 from inspector.triage.evidence import Evidence
 from inspector.triage.found import ENOUGH, Cause, Found
 
+MSR_EE = 0x8000
 BOTH = AMR_NO_READ | AMR_NO_WRITE
 MOST_STATES = 3
 """Of registers and NIP, that a short loop shows: one that copies has others at each turn."""
@@ -18,8 +19,9 @@ RUNNING = ("nip", "lr", "ctr", *(f"r{number}" for number in range(32)))
 
 
 def _kernels(known: Mapping[str, int]) -> bool:
-    """Whether it is the kernel's, with its addresses translated."""
-    return known.get("msr", 0) & (MSR_PR | MSR_IR) == MSR_IR and "amr" in known
+    """Whether it is the kernel's, with its addresses translated and interrupts on: where one has just been taken they
+    are off, and the key is not shut yet."""
+    return known.get("msr", 0) & (MSR_PR | MSR_IR | MSR_EE) == MSR_IR | MSR_EE and "amr" in known
 
 
 def _open(evidence: Evidence) -> Iterator[Found]:
