@@ -67,8 +67,8 @@ def _virtio(session: Session, arguments: Namespace) -> Iterator[Answer]:
     state = _asked(session, arguments.qmp)
     if state is None:
         yield Nothing(
-            f"{session.at.target.name} is recorded, and its virtio devices were not; 'virtio' asks a live guest, as "
-            "in: inspector gdb:HOST:PORT virtio"
+            f"{session.at.target.name} was recorded without its virtio devices, which 'record FILE --triage' takes "
+            "too; a live guest is asked for them, as in: inspector gdb:HOST:PORT virtio"
         )
         return
     if not state.devices:
