@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from inspector.guest import Guest
 from inspector.triage.devices import Devices, Watch
 from inspector.triage.found import ENOUGH
+from inspector.triage.hostkernel import HostWalk
 from inspector.triage.orphans import Orphan, orphans
+from inspector.triage.owners import Search
 from inspector.triage.samples import Sample, Sampling
-from inspector.triage.storage import Storage, last_interrupts, with_owners
+from inspector.triage.storage import Storage, last_interrupts
 from inspector.triage.stuck import Stuck, stuck
 
 
@@ -33,10 +35,11 @@ class Evidence:
         return len(self.sampling.samples)
 
 
-def gathered(guest: Guest, sampling: Sampling, watch: Watch) -> Evidence:
-    """All of it, of a guest that stands still and was sampled."""
+def gathered(guest: Guest, sampling: Sampling, watch: Watch, *, host: HostWalk | None = None) -> Evidence:
+    """All of it, of a guest that stands still and was sampled. ``host`` is the kernel whose walk counts for its guests,
+    None where it is to be found."""
     missed: list[str] = []
-    storage = tuple(with_owners(guest, each, missed) for each in last_interrupts(sampling.samples))
+    storage = Search(guest, sampling.samples, missed, host).of_all(last_interrupts(sampling.samples))
     again = stuck(guest, sampling.samples, ENOUGH)
     lost = orphans(guest, sampling.samples)
     devices = watch.devices(sampling, missed)

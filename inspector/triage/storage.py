@@ -1,46 +1,77 @@
-"""A KVM guest's last hypervisor storage interrupt, as a host's vCPU still holds it, and whose tables it is of."""
+"""A KVM guest's last hypervisor storage interrupts, as a host's vCPUs still hold them. Pure, over samples."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from inspector import partitions
-from inspector.errors import InspectorError, TargetError
-from inspector.fetching import fetched
-from inspector.guest import Guest
 from inspector.radix.address import quadrant
-from inspector.radix.bits import MSR_DR, MSR_HV, MSR_IR, MSR_LE
-from inspector.radix.prediction import HDSISR_CANARY, LEAST_PAGE
-from inspector.radix.software_walk import VARIANTS
+from inspector.radix.bits import DSISR_PRTABLE_FAULT, MSR_DR, MSR_HV, MSR_IR, TREE_BITS
+from inspector.radix.prediction import FETCH_ONLY, HDSISR_CANARY, LEAST_PAGE, SHARED, SRR1_CAUSES
 from inspector.radix.translation import Translation
+from inspector.triage.hostkernel import HostWalk
 from inspector.triage.samples import Sample
 
-KVM = "kvm"
+QUADRANTS = (1 << 62, 2 << 62)
+"""What KVM adds to a guest's EA to have the MMU read there: with relocation on, and with it off (Linux 6.1,
+``__kvmhv_copy_tofrom_guest_radix``)."""
+FETCH, DATA = "fetch", "data"
+WORD = 4
+"""Bytes of an instruction; those of 8 access no device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
     """A guest's process whose tables lead a faulting EA to the guest real address that was recorded: ``data`` is that
-    translation, ``fetch`` the hardware's of the instruction and ``walk`` KVM's; ``passing`` are the walkers that find
-    it. ``text`` is the instruction, "" where it is not known; ``loads`` says whether it accesses memory."""
+    translation (of a fetch's fault, the same as ``fetch``), ``fetch`` the hardware's of the instruction and ``walk``
+    the one of the host's kernel, None where relocation was off and nothing is walked; ``by`` says which kernel that is.
+    ``passing`` are the walkers that find the instruction. ``refused`` is why KVM cannot read it where the walk itself
+    goes well, as (errno, cause, sentence). ``text`` is the instruction, "" where it is not known; ``loads`` says
+    whether it accesses memory. ``pid`` is None with relocation off. ``running`` is in how many samples LPIDR was this
+    guest's, ``others`` how many more processes lead there just as well. ``spans`` is where the guest has memory, as far
+    as its partition-scoped tree tells: (guest real address, bytes)."""
 
     lpid: int
-    pid: int
+    pid: int | None
     data: Translation
     fetch: Translation
-    walk: Translation
+    walk: Translation | None
+    by: HostWalk
     passing: tuple[str, ...] = ()
+    refused: tuple[str, str, str] | None = None
     text: str = ""
     loads: bool | None = None
+    running: int = 0
+    others: int = 0
+    spans: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def finds(self) -> bool:
+        """Whether KVM comes to the instruction where the hardware does."""
+        return self.refused is None and (self.walk is None or (self.walk.ok and not self.astray))
+
+    @property
+    def astray(self) -> bool:
+        """Whether KVM's walk goes well and ends elsewhere than the hardware's."""
+        return self.walk is not None and self.walk.ok and self.place is not None and self.walk.ra != self.place
+
+    @property
+    def place(self) -> int | None:
+        """The guest real address that the hardware fetches from: of what its walk comes to, the bits that a tree
+        covers (as QEMU 7.2 has it)."""
+        gra = self.fetch.gra
+        return None if gra is None else gra & (1 << TREE_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
     """A KVM guest's last hypervisor storage interrupt, as one vCPU's registers hold it: its NIP, MSR, EA and guest real
-    address. ``seen`` is in how many samples, of how many, and ``canaries`` in how many of these KVM had just put its
-    own value into HDSISR, being about to enter the guest."""
+    address, of its data or of a ``fetch``. ``bits`` are the causes (of HDSISR or HSRR1), 0 where KVM's own value
+    had taken their place each time. ``seen`` is in how many samples, of how many, and ``canaries`` in how many of these
+    KVM had just put its own value into HDSISR, being about to enter the guest; a fetch leaves HDSISR alone.
+    ``tried`` is in how many KVM had the MMU look for the instruction, in vain (the host's DAR), and ``past`` in how
+    many the guest had gone on to the next instruction. ``lpids`` are those that the vCPU was seen with."""
 
     cpu: int
     nip: int
@@ -51,11 +82,36 @@ class Storage:
     samples: int
     canaries: int
     owners: tuple[Owner, ...] = ()
+    kind: str = DATA
+    bits: int = 0
+    tried: int = 0
+    past: int = 0
+    lpids: Mapping[int, int] = field(default_factory=dict)
 
     @property
-    def translated(self) -> bool:
-        """Whether the guest had relocation on, for its code and its data."""
-        return self.msr & (MSR_IR | MSR_DR) == MSR_IR | MSR_DR
+    def fetched(self) -> bool:
+        """Whether it was the fetch of the instruction itself that was at fault."""
+        return self.kind == FETCH
+
+    @property
+    def relocated(self) -> bool:
+        """Whether the guest had relocation on for the access."""
+        return bool(self.msr & (MSR_IR if self.fetched else MSR_DR))
+
+    @property
+    def of_table(self) -> bool:
+        """Whether the guest real address is that of an entry of the guest's own tables."""
+        return bool(self.bits & DSISR_PRTABLE_FAULT)
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    cpu: int
+    nip: int
+    msr: int
+    ea: int
+    guest_real: int
+    kind: str
 
 
 def last_interrupts(samples: list[Sample]) -> Iterator[Storage]:
@@ -63,59 +119,66 @@ def last_interrupts(samples: list[Sample]) -> Iterator[Storage]:
 
     HSRR0 and HSRR1 are a guest's only where HSRR1[HV] is 0: an interrupt of the host's own takes them too. Where ASDR
     and HDAR are 0 there was none."""
-    seen: Counter[tuple[int, int, int, int, int]] = Counter()
-    canaries: Counter[tuple[int, int, int, int, int]] = Counter()
+    seen: Counter[_Last] = Counter()
+    canaries: Counter[_Last] = Counter()
+    tried: Counter[_Last] = Counter()
+    bits: dict[_Last, int] = {}
+    at: Counter[tuple[int, int, int, int]] = Counter()
+    lpids: dict[int, Counter[int]] = {}
     for sample in samples:
         for cpu, known in sample.cpus.items():
+            if lpid := known.get("lpidr"):
+                lpids.setdefault(cpu, Counter())[lpid] += 1
             last = _last(cpu, known)
-            if last is not None:
-                seen[last] += 1
-                canaries[last] += known.get("hdsisr") == HDSISR_CANARY
+            if last is None:
+                continue
+            seen[last] += 1
+            at[cpu, last.nip, last.ea, last.guest_real] += 1
+            causes = known.get("hsrr1", 0) & SRR1_CAUSES if last.kind == FETCH else known.get("hdsisr", 0)
+            canaries[last] += known.get("hdsisr") == HDSISR_CANARY
+            tried[last] += known.get("dar") in [place | last.nip & ~(3 << 62) for place in QUADRANTS]
+            if causes != HDSISR_CANARY:
+                bits[last] = causes
     for last, times in seen.most_common():
-        yield Storage(*last, times, len(samples), canaries[last])
+        known_lpids = dict(lpids.get(last.cpu, {}))
+        yield Storage(
+            last.cpu,
+            last.nip,
+            last.msr,
+            last.ea,
+            last.guest_real,
+            times,
+            len(samples),
+            canaries[last],
+            kind=last.kind,
+            bits=bits.get(last, 0),
+            tried=tried[last],
+            past=at[last.cpu, last.nip + WORD, last.ea, last.guest_real],
+            lpids=known_lpids,
+        )
 
 
-def _last(cpu: int, known: Mapping[str, int]) -> tuple[int, int, int, int, int] | None:
-    nip, msr, ea, at = (known.get(name) for name in ("hsrr0", "hsrr1", "hdar", "asdr"))
-    if nip is None or msr is None or ea is None or at is None or not known.get("hdsisr"):
+def _last(cpu: int, known: Mapping[str, int]) -> _Last | None:
+    nip, msr, at = (known.get(name) for name in ("hsrr0", "hsrr1", "asdr"))
+    if nip is None or msr is None or at is None or msr & MSR_HV or not msr:
         return None
-    if msr & MSR_HV or not msr:
+    if msr & (FETCH_ONLY | SHARED) and at:
+        return _Last(cpu, nip, msr & ~SRR1_CAUSES, nip, at, FETCH)
+    ea = known.get("hdar")
+    if ea is None or not known.get("hdsisr") or not (ea or at):
         return None
-    return cpu, nip, msr, ea, at
+    return _Last(cpu, nip, msr, ea, at, DATA)
 
 
-def with_owners(guest: Guest, last: Storage, missed: list[str]) -> Storage:
-    """The same with those whose tables lead there; what could not be followed is added to ``missed``."""
-    if not last.translated or guest.roots.state != "radix":
-        return last
-    owners = []
-    try:
-        for tree in partitions.of_guests(guest):
-            owners += list(_owners(guest, tree.lpid, last))
-    except TargetError:
-        raise
-    except InspectorError as error:
-        missed.append(f"not all guests' tables could be followed: {error}")
-    return replace(last, owners=tuple(owners))
+def of_kernel(last: Storage) -> bool:
+    """Whether both the access and its instruction are in the kernel's quadrant, which is the same in every process."""
+    return last.relocated and bool(quadrant(last.ea)) and (bool(quadrant(last.nip)) or not last.msr & MSR_IR)
 
 
-def _owners(guest: Guest, lpid: int, last: Storage) -> Iterator[Owner]:
-    """The processes of this guest that have the recorded guest real address at the recorded EA."""
-    kernels = quadrant(last.ea) and quadrant(last.nip)
-    pids = (0,) if kernels else (process.pid for process in guest.partition(lpid).processes())
-    for pid in pids:
-        data = guest.translate(last.ea, lpid=lpid, pid=pid)
-        if data.gra is None or data.gra & ~LEAST_PAGE != last.guest_real & ~LEAST_PAGE:
-            continue
-        fetch = guest.translate(last.nip, lpid=lpid, pid=pid)
-        walk = guest.translate(last.nip, lpid=lpid, pid=pid, walker=KVM)
-        passing: tuple[str, ...] = ()
-        if not walk.ok:
-            ask = ((name, guest.translate(last.nip, lpid=lpid, pid=pid, walker=name)) for name in VARIANTS)
-            passing = tuple(name for name, answer in ask if answer.ok)
-        found = fetched(guest, last.nip, little=bool(last.msr & MSR_LE), lpid=lpid, pid=pid).instruction
-        text = "" if found is None else found.text
-        yield Owner(lpid, pid, data, fetch, walk, passing, text, None if found is None else bool(found.operation))
+def same_place(answer: Translation, last: Storage) -> bool:
+    """Whether this translation of the EA comes to the guest real address that was recorded."""
+    at = answer.table_gra if last.of_table else answer.gra
+    return at is not None and at & ~LEAST_PAGE == last.guest_real & ~LEAST_PAGE
 
 
 def unbacked(owner: Owner) -> bool:
@@ -123,11 +186,17 @@ def unbacked(owner: Owner) -> bool:
     return not owner.data.ok and owner.data.stage == 2 and owner.data.cause == "not-present"
 
 
+def together(last: Storage, owners: tuple[Owner, ...]) -> Storage:
+    """The same with these owners, each told of how many others there are."""
+    return replace(last, owners=tuple(replace(each, others=len(owners) - 1) for each in owners))
+
+
 def times(last: Storage) -> str:
     """In how many samples it was seen, to follow what was."""
+    entering = last.canaries and not last.fetched
     if last.samples == 1:
-        return ", which KVM is about to enter it at again" if last.canaries else ""
-    canary = f"; in {last.canaries} of them KVM is about to enter it again" if last.canaries else ""
+        return ", which KVM is about to enter it at again" if entering else ""
+    canary = f"; in {last.canaries} of them KVM is about to enter it again" if entering else ""
     return f" in {last.seen} of {last.samples} samples{canary}"
 
 

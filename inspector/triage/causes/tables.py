@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from inspector.triage.causes import walks
 from inspector.triage.causes.accesses import OTHER, signature
-from inspector.triage.found import Cause
+from inspector.triage.evidence import Evidence
+from inspector.triage.found import Cause, Found
 
 
 def _cause(slug: str, title: str, meaning: str, advice: str) -> Cause:
     return Cause(slug, title, meaning, advice, signature(slug))
+
+
+def _second_stage_hole(evidence: Evidence) -> Iterator[Found]:
+    """By a vCPU's own interrupt, and by what a KVM guest left in one."""
+    yield from signature("second-stage-hole")(evidence)
+    yield from walks.hole(evidence)
 
 
 CAUSES: tuple[Cause, ...] = (
@@ -65,12 +75,13 @@ CAUSES: tuple[Cause, ...] = (
         "The leaf has no write right; a handler that copies on write would have given it one, or have ended who asks.",
         "Look at what the handler does with it, and at the leaf by 'xlate'.",
     ),
-    _cause(
+    Cause(
         "second-stage-hole",
         "nothing is behind a guest real address",
         "The guest's own tables lead on, and the partition-scoped tree of its hypervisor has nothing there: the "
         "hypervisor takes the interrupt, and returns with the hole as it was.",
         "Look at why the hypervisor does not fill it: 'xlate' shows both stages, 'maps --partition' what is there.",
+        _second_stage_hole,
     ),
     _cause(
         "second-stage-protection",
