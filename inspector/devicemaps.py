@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,10 +11,11 @@ from inspector.linux.regions import IO_END, IO_START
 from inspector.radix.bits import ATT_NON_IDEMPOTENT
 from inspector.virtio import words
 from inspector.virtio.ring import Problem, modern
-from inspector.virtio.state import Bar, DeviceState
+from inspector.virtio.state import Bar, DeviceState, VirtioState
 
 if TYPE_CHECKING:
     from inspector.mappings.runs import Run
+    from inspector.memory.physical import RamMap
     from inspector.spaces import Spaces
 
 MOST_MAPPINGS = 64
@@ -95,6 +97,36 @@ def mapped_io(spaces: Spaces) -> tuple[Mapped, ...]:
         return ()
     found = coalesce(leaves).take(slice(MOST_IO))
     return tuple(Mapped(run.ea, run.ra, run.size, run) for run in runs_of(found))
+
+
+def bars_among(io: Sequence[Mapped] | None, device: DeviceState) -> tuple[BarAt, ...]:
+    """Every BAR of a device with which of these mappings lead to it; None: they could not be read."""
+    found = []
+    for each in device.bars:
+        if io is None or each.real is None or each.io:
+            found.append(BarAt(each, Where()))
+            continue
+        start, end = each.real, each.real + each.size
+        there = [_cut(one.run, start, end) for one in io if one.ra < end and start < one.ra + one.size]
+        found.append(BarAt(each, Where(tuple(there[:MOST_MAPPINGS]), len(there))))
+    return tuple(found)
+
+
+def nowhere(io: Sequence[Mapped], state: VirtioState, ram: RamMap) -> tuple[Mapped, ...] | None:
+    """Those of these mappings with nothing behind them at all; None where it is not known what answers."""
+    if not state.answers:
+        return None
+    spans = sorted((each.start, each.start + each.size) for each in state.answers)
+    starts, ends, furthest = [start for start, _ in spans], [], 0
+    for _, end in spans:
+        furthest = max(furthest, end)
+        ends.append(furthest)
+
+    def answered(one: Mapped) -> bool:
+        before = bisect_left(starts, one.ra + one.size)
+        return bool(before) and ends[before - 1] > one.ra
+
+    return tuple(one for one in io if not answered(one) and not any(True for _ in ram.within(one.ra, one.size)))
 
 
 def bar_problems(device: DeviceState, bars: Sequence[BarAt]) -> Iterator[Problem]:

@@ -5,13 +5,14 @@ Only monitor commands that look are given, and only RAM is read: a device's regi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from inspector.errors import FormatError, NotSupported
 from inspector.virtio import hmp, query
-from inspector.virtio.state import MAX_DEVICES, MAX_QUEUES, DeviceState, QueueState, VirtioState
+from inspector.virtio.state import MAX_ANSWERS, MAX_DEVICES, MAX_QUEUES, DeviceState, QueueState, VirtioState
 
 if TYPE_CHECKING:
     from inspector.guest import Guest
@@ -57,27 +58,38 @@ def of_monitor(ask: Ask) -> VirtioState:
     return _placed(ask, _states(ask, [path for path, _ in hmp.devices(listed)][:MAX_DEVICES]), "monitor")
 
 
-def of_monitor_again(ask: Ask, before: VirtioState) -> VirtioState:
-    """The same devices as they are now, by HMP: but for where they are, which is as it was found ``before``."""
+def of_monitor_again(ask: Ask, before: VirtioState, at_rest: Container[tuple[str, int]] = ()) -> VirtioState:
+    """The same devices as they are now, by HMP: but for where they are, and for the queues that are ``at_rest``, by
+    their device's path and index, which are as they were found ``before``."""
     known = {each.path: each for each in before.devices}
-    now = _states(ask, list(known))
+    kept = {(each.path, one.index): one for each in before.devices for one in each.queues}
+    now = _states(ask, list(known), {which: one for which, one in kept.items() if which in at_rest})
     return replace(
         before,
         devices=tuple(replace(each, slot=known[each.path].slot, bars=known[each.path].bars) for each in now),
     )
 
 
-def _states(ask: Ask, paths: Sequence[str]) -> list[DeviceState]:
-    """The devices of these names, with their queues."""
+def _states(
+    ask: Ask, paths: Sequence[str], kept: Mapping[tuple[str, int], QueueState] = MappingProxyType({})
+) -> list[DeviceState]:
+    """The devices of these names, with their queues; those that are ``kept`` are not asked for."""
     said = ask([f"info virtio-status {path}" for path in paths])
     found = [each for path, text in zip(paths, said, strict=True) if (each := hmp.status(path, text))]
-    asked = [(each, number) for each in found for number in range(min(each.count, MAX_QUEUES))]
+    every = [(each, number) for each in found for number in range(min(each.count, MAX_QUEUES))]
+    asked = [(each, number) for each, number in every if (each.path, number) not in kept]
     words = ask([f"info virtio-queue-status {each.path} {number}" for each, number in asked])
     queues: dict[str, list[QueueState]] = {}
     for (each, _), text in zip(asked, words, strict=True):
         if queue := hmp.queue(text):
             queues.setdefault(each.path, []).append(queue)
-    return [replace(each, queues=tuple(queues.get(each.path, ()))) for each in found]
+    for (path, _), queue in kept.items():
+        queues.setdefault(path, []).append(queue)
+    return [replace(each, queues=_in_order(queues.get(each.path, ()))) for each in found]
+
+
+def _in_order(queues: Iterable[QueueState]) -> tuple[QueueState, ...]:
+    return tuple(sorted(queues, key=lambda each: each.index))
 
 
 def of_qmp(qmp: Qmp) -> VirtioState:
@@ -109,7 +121,8 @@ def _placed(ask: Ask, found: Sequence[DeviceState], source: str) -> VirtioState:
         for each, place in zip(found, places, strict=True)
     ]
     order = sorted(placed, key=lambda each: (each.slot or "~", each.path))
-    return VirtioState(tuple(order), tuple(hmp.windows(flat)), source)
+    answers = () if len(parts) > MAX_ANSWERS else tuple(parts)
+    return VirtioState(tuple(order), tuple(hmp.windows(flat)), source, answers)
 
 
 def _devfn(text: str) -> int | None:

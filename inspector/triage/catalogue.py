@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from inspector.triage.causes import keys, roots, tables, walks
+from inspector.triage.causes import devices, keys, registers, rings, roots, tables, walks
 from inspector.triage.evidence import Evidence
 from inspector.triage.found import CONFIDENCES, ENOUGH, HEALTHY, UNEXPLAINED, Cause, Confidence, Finding, Found
 from inspector.triage.storage import instruction, times, unbacked
 
-CAUSES: tuple[Cause, ...] = (*walks.CAUSES, *roots.CAUSES, *tables.CAUSES, *keys.CAUSES)
+CAUSES: tuple[Cause, ...] = (
+    *walks.CAUSES,
+    *roots.CAUSES,
+    *tables.CAUSES,
+    *keys.CAUSES,
+    *registers.CAUSES,
+    *rings.CAUSES,
+    *devices.CAUSES,
+)
 """In the order in which they are told where they are equally sure: what explains most first."""
 
 
@@ -20,10 +28,10 @@ def _again_and_again(evidence: Evidence) -> Iterator[Found]:
     """KVM enters a guest again and again at one instruction whose address has nothing behind it, and its walk does find
     that instruction: what goes wrong then is in the emulation, or in its VMM."""
     for last in evidence.storage:
-        if last.seen < ENOUGH or last.seen < last.samples or not 0 < last.canaries < last.seen or last.past:
+        if last.seen < ENOUGH or last.seen < last.samples or not 0 < last.canaries < last.seen:
             continue
         for owner in last.owners:
-            if unbacked(owner) and owner.finds and not (last.fetched or last.of_table or owner.others):
+            if unbacked(owner) and owner.walk.ok:
                 yield Found(
                     "low",
                     last.cpu,
@@ -56,7 +64,7 @@ def _nothing(evidence: Evidence) -> Iterator[Found]:
             said.append(f"{at} was at the same NIP each time, as one that idles is")
     said.append("no fault that a vCPU recorded of its own NIP is one that the tables would raise now")
     owners = [owner for last in evidence.storage for owner in last.owners]
-    if owners and all(owner.finds for owner in owners):
+    if owners and all(owner.walk.ok for owner in owners):
         said.append("KVM's walk finds the instruction of every storage interrupt that a guest left in the registers")
     elif evidence.storage:
         said.append("what a guest's storage interrupt left in the registers is of no process, or has memory by now")
@@ -94,7 +102,7 @@ def _distinct(found: Iterable[Found]) -> Iterator[Found]:
     """One of those that are of the same access: the guest may have been seen on several vCPUs."""
     told = set()
     for each in sorted(found, key=lambda one: CONFIDENCES.index(one.confidence)):
-        what = (each.lpid, each.pid, each.nip, each.ea)
+        what = (each.lpid, each.pid, each.nip, each.ea, each.device)
         if what not in told:
             told.add(what)
             yield each

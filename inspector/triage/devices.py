@@ -5,10 +5,10 @@ one. A device's registers are never touched."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from inspector.devicemaps import BarAt, Mapped, bars_at, mapped_io
+from inspector.devicemaps import BarAt, Mapped, bars_among, mapped_io, nowhere
 from inspector.devices import of_guest, of_monitor_again
 from inspector.errors import InspectorError, MemoryReadError, NotSupported, TargetError
 from inspector.guest import Guest
@@ -34,10 +34,9 @@ class QueueLook:
     @property
     def still(self) -> bool:
         """That nothing of it moved from the first stop to the last; of one stop that cannot be said."""
-        if len(self.marks) < 2 or self.was != self.queue.state:
+        if len(self.marks) < 2 or (self.was is not None and self.was != self.queue.state):
             return False
-        first = self.marks[0]
-        return all((each.avail, each.used) == (first.avail, first.used) for each in self.marks)
+        return len(set(self.marks)) == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +63,14 @@ class DeviceLook:
 @dataclass(frozen=True, slots=True)
 class Devices:
     """All that was seen of virtio devices. ``state`` is as it was asked at the first stop and at the last (empty: not
-    asked); ``io`` is what the kernel maps in its regions of devices; ``seconds`` lie between the stops."""
+    asked); ``io`` is what the kernel maps in its regions of devices, ``nowhere`` those of it with nothing behind them
+    (None: not known); ``seconds`` lie between the stops."""
 
     looks: tuple[DeviceLook, ...] = ()
     io: tuple[Mapped, ...] = ()
     seconds: float = 0.0
     state: tuple[VirtioState, ...] = ()
+    nowhere: tuple[Mapped, ...] | None = None
 
 
 @dataclass
@@ -133,7 +134,8 @@ class Watch:
             self.begun = True
             self.states, self.why_not = states_of(self.guest.target)
         elif control is not None and len(self.states) == 1:
-            self.states.append(of_monitor_again(control.monitor, self.states[0]))
+            resting = at_rest(self.states[0], sampling.samples)
+            self.states.append(of_monitor_again(control.monitor, self.states[0], resting))
 
     def devices(self, sampling: Sampling, missed: list[str]) -> Devices:
         """What was seen, at the last stop; what could not be is added to ``missed``."""
@@ -151,13 +153,17 @@ class Watch:
         except InspectorError as error:
             missed.append(f"what maps the devices' registers could not be told: {error}")
             spaces = None
+        io = None if spaces is None else mapped_io(spaces)
+        marks: dict[tuple[str, int], list[RingMark]] = {}
+        for mark in (mark for sample in sampling.samples for mark in sample.rings):
+            marks.setdefault((mark.device, mark.queue), []).append(mark)
         looks = []
         for device in last.devices:
             before = was.get(device.path) if len(self.states) > 1 else None
-            queues = tuple(self._queue(device, queue, before, last, sampling.samples) for queue in device.queues)
-            looks.append(DeviceLook(device, tuple(device_problems(device)), queues, bars_at(spaces, device), before))
-        io = () if spaces is None else mapped_io(spaces)
-        return Devices(tuple(looks), io, sampling.seconds, tuple(self.states))
+            queues = tuple(self._queue(device, queue, before, last, marks) for queue in device.queues)
+            looks.append(DeviceLook(device, tuple(device_problems(device)), queues, bars_among(io, device), before))
+        lost = None if io is None else nowhere(io, last, self.guest.memory.ram)
+        return Devices(tuple(looks), io or (), sampling.seconds, tuple(self.states), lost)
 
     def _queue(
         self,
@@ -165,16 +171,32 @@ class Watch:
         queue: QueueState,
         before: DeviceState | None,
         state: VirtioState,
-        samples: list[Sample],
+        marks: Mapping[tuple[str, int], Sequence[RingMark]],
     ) -> QueueLook:
         was = None if before is None else next((each for each in before.queues if each.index == queue.index), None)
-        marks = tuple(
-            mark
-            for sample in samples
-            for mark in sample.rings
-            if (mark.device, mark.queue) == (device.path, queue.index)
+        return QueueLook(
+            read_queue(self.guest.memory, _bus(device, state), device, queue),
+            was,
+            tuple(marks.get((device.path, queue.index), ())),
         )
-        return QueueLook(read_queue(self.guest.memory, _bus(device, state), device, queue), was, marks)
+
+
+def at_rest(state: VirtioState, samples: Sequence[Sample]) -> frozenset[tuple[str, int]]:
+    """The queues, by their device's path and index, of which nothing moved although all that was made available had
+    been taken and given back, and those that have no rings: the device's side of them need not be asked for again."""
+    seen: dict[tuple[str, int], set[RingMark]] = {}
+    for sample in samples:
+        for mark in sample.rings:
+            seen.setdefault((mark.device, mark.queue), set()).add(mark)
+    found = set()
+    for device in state.devices:
+        for queue in device.queues:
+            which = device.path, queue.index
+            marks = seen.get(which, set())
+            settled = {(each.avail, each.used) for each in marks} == {(queue.last_avail_idx, queue.last_avail_idx)}
+            if not queue.desc or (len(marks) == 1 and settled and not queue.inuse):
+                found.add(which)
+    return frozenset(found)
 
 
 def _bus(device: DeviceState, state: VirtioState) -> Bus:

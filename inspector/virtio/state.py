@@ -12,6 +12,7 @@ from typing import Any
 
 VERSION = 1
 MAX_DEVICES, MAX_QUEUES, MAX_BARS, MAX_PARTS, MAX_WINDOWS = 512, 1024, 6, 64, 64
+MAX_ANSWERS = 8192
 MAX_NAME = 256
 
 
@@ -98,11 +99,13 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class VirtioState:
-    """Every virtio device of a machine, and the DMA windows that QEMU shows. ``source`` is who said so."""
+    """Every virtio device of a machine, and the DMA windows that QEMU shows. ``source`` is who said so. ``answers`` is
+    all that answers in the CPUs' addresses besides memory, in order; empty where that is not known."""
 
     devices: tuple[DeviceState, ...]
     windows: tuple[Window, ...] = ()
     source: str = "monitor"
+    answers: tuple[Part, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """What JSON can carry: numbers are numbers, and the version is in it."""
@@ -123,6 +126,7 @@ class VirtioState:
                 for each in _list(known, "windows", MAX_WINDOWS)
             ),
             _text(known, "source"),
+            tuple(_part(each) for each in _list(known, "answers", MAX_ANSWERS)),
         )
 
 
@@ -161,11 +165,12 @@ def _queue(known: Mapping[str, Any]) -> QueueState:
     return QueueState(**values, signalled_used_valid=_flag(known, "signalled_used_valid"))
 
 
+def _part(known: Mapping[str, Any]) -> Part:
+    return Part(_text(known, "name"), _number(known, "start", 64), _number(known, "size", 65))
+
+
 def _bar(known: Mapping[str, Any]) -> Bar:
-    parts = tuple(
-        Part(_text(each, "name"), _number(each, "start", 64), _number(each, "size", 64))
-        for each in _list(known, "parts", MAX_PARTS)
-    )
+    parts = tuple(_part(each) for each in _list(known, "parts", MAX_PARTS))
     real = None if known.get("real") is None else _number(known, "real", 64)
     number, address, size = (
         _number(known, name, bits) for name, bits in (("number", 3), ("address", 64), ("size", 64))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from inspector.triage.causes import walks
+from inspector.triage.causes import registers, walks
 from inspector.triage.causes.accesses import OTHER, signature
 from inspector.triage.evidence import Evidence
 from inspector.triage.found import Cause, Found
@@ -14,6 +14,12 @@ def _cause(slug: str, title: str, meaning: str, advice: str) -> Cause:
     return Cause(slug, title, meaning, advice, signature(slug))
 
 
+def _mmio_not_mapped(evidence: Evidence) -> Iterator[Found]:
+    """By an access that faults, and by a device whose registers nothing maps."""
+    yield from signature("mmio-page-not-mapped")(evidence)
+    yield from registers.not_mapped(evidence)
+
+
 def _second_stage_hole(evidence: Evidence) -> Iterator[Found]:
     """By a vCPU's own interrupt, and by what a KVM guest left in one."""
     yield from signature("second-stage-hole")(evidence)
@@ -21,11 +27,12 @@ def _second_stage_hole(evidence: Evidence) -> Iterator[Found]:
 
 
 CAUSES: tuple[Cause, ...] = (
-    _cause(
+    Cause(
         "mmio-page-not-mapped",
         "a device's page is not mapped",
-        "The kernel touches an address where it maps devices, and no entry leads on from there.",
+        "No entry leads to a device's registers where the kernel maps devices, or on from where it touches them.",
         "Look for who unmapped it, or never mapped it: 'xlate' shows where the walk ends, 'maps' what is there.",
+        _mmio_not_mapped,
     ),
     _cause(
         "page-not-mapped",

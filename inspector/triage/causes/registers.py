@@ -1,0 +1,229 @@
+"""A virtio device's registers that the kernel does not reach: not mapped, mapped elsewhere, or not as I/O."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from inspector.devicemaps import BarAt, Mapped
+from inspector.radix.bits import ATT_TOLERANT
+from inspector.triage.causes.devices import given_up, held, mappings, place, registers, since
+from inspector.triage.devices import DeviceLook
+from inspector.triage.evidence import Evidence
+from inspector.triage.found import Cause, Confidence, Found
+from inspector.virtio.ring import modern
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """A driven device whose registers at ``at`` are mapped ``count`` times where ``usual`` are usual (None: not known),
+    and whether a kick of it has been due all the while."""
+
+    look: DeviceLook
+    at: BarAt
+    count: int
+    usual: int | None
+    due: bool
+
+    @property
+    def real(self) -> int:
+        """Where its registers are."""
+        return self.at.bar.real or 0
+
+
+def lacking(evidence: Evidence) -> Iterator[Lacking]:
+    """Devices whose registers the kernel does not map at all, or less often than those of others of the same sort."""
+    usual: dict[tuple[int, int], Counter[int]] = defaultdict(Counter)
+    driven = []
+    for look in evidence.devices.looks:
+        at = registers(look)
+        if at is None or at.where.count is None or not look.driven or not modern(look.device):
+            continue
+        count = len(mappings(at))
+        driven.append((look, at, count))
+        usual[look.device.device_id, at.bar.size][count] += 1
+    for look, at, count in driven:
+        others = usual[look.device.device_id, at.bar.size] - Counter([count])
+        common = max((each for each in others if each), default=None)
+        due = any(each.still and each.queue.kick_due for each in look.queues) and held(evidence)
+        if not count or (due and common is not None and count < common):
+            yield Lacking(look, at, count, common, due)
+
+
+# -- what leads nowhere ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Astray:
+    """A lacking device, and the mappings with nothing behind them that are taken for its; ``moved`` is whether they
+    lead to where it was, presumably, or to where it never was (None: that cannot be told)."""
+
+    lacking: Lacking
+    mapped: tuple[Mapped, ...]
+    moved: bool | None
+
+
+def astray(evidence: Evidence) -> tuple[Astray, ...]:
+    """The lacking devices that mappings with nothing behind them can be of, each with those that fit it best."""
+    left: dict[int, list[Mapped]] = defaultdict(list)
+    for each in evidence.devices.nowhere or ():
+        left[each.ra].append(each)
+    found = []
+    for one in lacking(evidence):
+        if left:
+            ra = min(left, key=partial(_fit, evidence, one, left))
+            mapped = tuple(left.pop(ra))
+            found.append(Astray(one, mapped, _moved(evidence, one, mapped[0])))
+    return tuple(found)
+
+
+def _fit(evidence: Evidence, one: Lacking, left: Mapping[int, list[Mapped]], ra: int) -> tuple[int, int, int]:
+    """How badly the mappings that lead to ``ra`` fit a device, least first: of another number than it lacks; and of
+    those where a device that is in its place has them far from all, one that was moved near to where others are."""
+    missing = (one.usual or len(left[ra])) - one.count
+    there = _distance(evidence, one, ra)
+    return abs(len(left[ra]) - missing), -there if _in_place(evidence, one) else there, ra
+
+
+def _others(evidence: Evidence, one: Lacking) -> list[tuple[int, int]]:
+    """(EA, real address) of what maps the registers of other devices."""
+    return sorted(
+        (each.ea, each.ra)
+        for look in evidence.devices.looks
+        if look is not one.look
+        for each in mappings(registers(look))
+    )
+
+
+def _distance(evidence: Evidence, one: Lacking, ra: int) -> int:
+    return min((abs(ra - other) for _, other in _others(evidence, one)), default=0)
+
+
+def _in_place(evidence: Evidence, one: Lacking) -> bool:
+    """Whether a device's registers are among those of others, as a bus is laid out."""
+    reals = [real for _, real in _others(evidence, one)]
+    reach = max(reals, default=0) - min(reals, default=0) + one.at.bar.size
+    return bool(reals) and _distance(evidence, one, one.real) <= max(reach, 1 << 20)
+
+
+def _moved(evidence: Evidence, one: Lacking, mapped: Mapped) -> bool | None:
+    """Whether a mapping leads to where the device was: by its neighbours in the kernel's addresses, which was mapped in
+    the order of the bus, and else by how far it and the device are from others."""
+    others = _others(evidence, one)
+    before = [ra for ea, ra in others if ea < mapped.ea][-1:]
+    after = [ra for ea, ra in others if ea > mapped.ea][:1]
+    if before and after:
+        low, high = sorted((before[0], after[0]))
+        between = [low <= ra <= high for ra in (mapped.ra, one.real)]
+        if between[0] != between[1]:
+            return between[0]
+    old, now = _distance(evidence, one, mapped.ra), _distance(evidence, one, one.real)
+    return None if old == now else old < now
+
+
+# -- the causes --------------------------------------------------------------------------------------------------------
+
+
+def _sure(one: Lacking) -> Confidence:
+    if one.due:
+        return "medium" if one.count else "high"
+    return "medium"
+
+
+def _seen(evidence: Evidence, one: Lacking) -> str:
+    bar = one.at.bar
+    said = f"BAR {bar.number}, by which the driver notifies it, is at {bar.real:#x}, and the kernel maps it "
+    said += f"{one.count} times, others of its sort {one.usual} times" if one.count else "nowhere"
+    return said
+
+
+def _due(evidence: Evidence, one: Lacking) -> Iterator[str]:
+    for each in one.look.queues:
+        if one.due and each.still and each.queue.kick_due:
+            index = each.queue.state.index
+            yield f"queue {index}: {each.queue.pending} buffers wait for a notification that is due, {since(evidence)}"
+
+
+def not_mapped(evidence: Evidence) -> Iterator[Found]:
+    """No mapping leads to a driven device's registers, nor anywhere else that could be meant for them."""
+    known = {each.lacking.look.device.path for each in astray(evidence)}
+    for one in lacking(evidence):
+        if one.look.device.path not in known and not given_up(one.look):
+            sure: Confidence = "low" if one.count else _sure(one)
+            said = (_seen(evidence, one), *_due(evidence, one))
+            yield Found(sure, ra=one.real, device=place(one.look), evidence=said)
+
+
+def _astray(evidence: Evidence, moved: bool) -> Iterator[Found]:
+    for each in astray(evidence):
+        if bool(each.moved) is not moved:
+            continue
+        one, first = each.lacking, each.mapped[0]
+        which = f"{first.ea:#x}" + (f" and {len(each.mapped) - 1} more" if len(each.mapped) > 1 else "")
+        why = "the devices beside it are where those mappings lead" if moved else "it is beside other devices"
+        said = (
+            _seen(evidence, one),
+            f"the kernel maps {which} as a device's, to {first.ra:#x}, where nothing answers: no RAM, no device",
+            *_due(evidence, one),
+            why if each.moved is not None else "whether the device was moved cannot be told from where others are",
+        )
+        yield Found(_sure(one), ea=first.ea, ra=first.ra, device=place(one.look), evidence=said)
+
+
+def _wrong(evidence: Evidence) -> Iterator[Found]:
+    yield from _astray(evidence, False)
+
+
+def _stale(evidence: Evidence) -> Iterator[Found]:
+    yield from _astray(evidence, True)
+
+
+def _not_io(evidence: Evidence) -> Iterator[Found]:
+    for look in evidence.devices.looks:
+        at = registers(look)
+        plain = [each for each in mappings(at) if not each.io and each.run.attribute != ATT_TOLERANT]
+        if look.driven and at is not None and plain:
+            first = plain[0]
+            yield Found(
+                "medium",
+                ea=first.ea,
+                ra=first.ra,
+                device=place(look),
+                evidence=(
+                    f"BAR {at.bar.number}, by which the driver notifies it, is at {at.bar.real:#x}",
+                    f"{first.ea:#x} maps {first.size:#x} bytes of it with ATT {first.run.attribute:#x}, which is not "
+                    "I/O, and Linux maps registers as non-idempotent I/O"
+                    + (f"; so do {len(plain) - 1} more mappings" if len(plain) > 1 else ""),
+                ),
+            )
+
+
+CAUSES: tuple[Cause, ...] = (
+    Cause(
+        "mmio-wrong-address",
+        "a device's registers are mapped to where it is not",
+        "The kernel's entry leads to a real address where nothing answers, so that what the driver writes is lost and "
+        "what it reads is all ones, without a fault.",
+        "Look at the entry by 'xlate' and at what is right by 'virtio'; look for who wrote it.",
+        _wrong,
+    ),
+    Cause(
+        "mmio-stale",
+        "a device was moved, and the kernel's entries lead to its old place",
+        "The device's BAR was given another address after its driver had mapped it, and nothing answers at the old "
+        "one.",
+        "Look for who wrote the BAR ('lspci -v' in the guest shows what the kernel believes); write the old address "
+        "back, or unbind the driver and bind it anew.",
+        _stale,
+    ),
+    Cause(
+        "mmio-not-io",
+        "a device's registers are mapped, but not as I/O",
+        "The entry's attribute lets the CPU make accesses ahead of time, twice, together or out of order, which "
+        "registers do not stand. QEMU's TCG does not mind; a CPU does.",
+        "Look at the entry's ATT by 'xlate': 0b10 is non-idempotent I/O.",
+        _not_io,
+    ),
+)

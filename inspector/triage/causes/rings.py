@@ -1,0 +1,353 @@
+"""What stands still in a virtio device's queues, and what is in them that cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from inspector.triage.causes.devices import held, mappings, place, registers, since, usable
+from inspector.triage.causes.registers import astray, lacking
+from inspector.triage.devices import DeviceLook, QueueLook
+from inspector.triage.evidence import Evidence
+from inspector.triage.found import Cause, Confidence, Found
+from inspector.virtio import words
+from inspector.virtio.layout import NO_INTERRUPT, behind
+from inspector.virtio.ring import Problem
+from inspector.virtio.words import BALLOON, BLOCK, CONSOLE, FS, GPU, INPUT, IOMMU, MEM, NET, PMEM, RNG, SCSI, VSOCK
+
+NINE_P = 9
+EXTERNAL = 1 << 15
+"""MSR[EE]: external interrupts are taken."""
+TAKEN_AT_ONCE = {
+    BLOCK: ("requests",), SCSI: ("control", "requests"), NET: ("transmit", "control"), NINE_P: ("",),
+    BALLOON: ("inflate", "deflate"), CONSOLE: ("control transmit",), GPU: ("control", "cursor"), INPUT: ("status",),
+    VSOCK: ("transmit",), IOMMU: ("requests",), MEM: ("requests",), FS: ("high priority", "requests"),
+    PMEM: ("requests",),
+}  # fmt: skip
+"""Queues whose buffers a device takes as soon as it is notified, by how their names begin. The others hold theirs until
+there is something to put into them, rightly for ever."""
+TAKEN_AS_IT_CAN = {RNG: ("requests",), CONSOLE: ("transmit",)}
+"""Queues whose buffers wait where an entropy source has given what it may, or nobody reads what a console says."""
+LOOKED_AT_ONCE = {
+    BLOCK: ("requests",), SCSI: ("control", "requests"), RNG: ("requests",), BALLOON: ("inflate", "deflate"),
+    GPU: ("control", "cursor"), FS: ("high priority", "requests"), PMEM: ("requests",), NINE_P: ("",),
+}  # fmt: skip
+"""Queues whose used buffers Linux 6.1 takes in the interrupt's handler. Of a network card or a console it may leave
+them until somebody sends or reads again, and it has no interrupt at all for a network card's control queue."""
+LONGER = 1.0
+"""Seconds after which what is slow now and then may be told, without being sure."""
+
+
+def _of(kinds: Mapping[int, tuple[str, ...]], look: DeviceLook, queue: QueueLook) -> bool:
+    names = kinds.get(look.device.device_id, ())
+    return any(queue.queue.name.startswith(name) and bool(name) == bool(queue.queue.name) for name in names)
+
+
+def _queues(evidence: Evidence) -> Iterator[tuple[DeviceLook, QueueLook]]:
+    """Every queue that a driver has set up of a device that nothing else keeps from seeing to it."""
+    for look in evidence.devices.looks:
+        if usable(look):
+            yield from ((look, each) for each in look.queues if each.queue.set_up)
+
+
+def _standing(evidence: Evidence) -> Iterator[tuple[DeviceLook, QueueLook]]:
+    """Those of which nothing moved, for long enough."""
+    if held(evidence):
+        yield from ((look, each) for look, each in _queues(evidence) if each.still)
+
+
+def _part(queue: QueueLook, name: str) -> int | None:
+    return next((each.real for each in queue.queue.parts if each.name == name), None)
+
+
+def _found(look: DeviceLook, queue: QueueLook, sure: Confidence, part: str, *said: str) -> Found:
+    return Found(sure, ra=_part(queue, part), device=place(look, queue), evidence=said)
+
+
+def _indices(queue: QueueLook) -> str:
+    mark, state = queue.marks[-1], queue.queue.state
+    said = f"the driver's index is {mark.avail}, the device's in the used ring {mark.used}"
+    return said if state.last_avail_idx is None else f"{said}; the device has taken up to {state.last_avail_idx}"
+
+
+# -- used, and not taken by the driver ---------------------------------------------------------------------------------
+
+
+def _events(look: DeviceLook) -> bool:
+    return words.has(look.device.features, words.EVENT_IDX)
+
+
+def _untaken(look: DeviceLook, queue: QueueLook) -> int:
+    """Used buffers that the driver wanted to be told of and did not take: a driver that takes one asks for the next."""
+    mark = queue.marks[-1]
+    far = behind(mark.used, mark.used_event)
+    return far if _events(look) and far <= queue.queue.state.num else 0
+
+
+def _interrupts(evidence: Evidence) -> str:
+    """Whether the vCPUs would have taken an interrupt, as far as the samples show."""
+    known = [
+        (cpu, bool(registers["msr"] & EXTERNAL))
+        for sample in evidence.sampling.samples
+        for cpu, registers in sample.cpus.items()
+        if "msr" in registers
+    ]
+    if not known:
+        return "whether vCPUs take interrupts is not known"
+    open_ones = sorted({cpu for cpu, on in known if on})
+    if not open_ones:
+        return "MSR[EE] was 0 on every vCPU in every sample: none takes an interrupt"
+    which = ", ".join(f"vCPU {cpu}" for cpu in open_ones)
+    return f"MSR[EE] was 1 on {which} in some sample, so that it is not held back there: it is masked, or was lost"
+
+
+def _signalled(look: DeviceLook, queue: QueueLook) -> bool:
+    state = queue.queue.state
+    return not look.device.vhost and state.signalled_used_valid and state.signalled_used == state.used_idx
+
+
+def _not_taken(evidence: Evidence, signalled: bool) -> Iterator[Found]:
+    """Used buffers that the driver asked to be interrupted for, and did not take."""
+    for look, queue in _standing(evidence):
+        untaken = _untaken(look, queue) if _of(LOOKED_AT_ONCE, look, queue) else 0
+        if not untaken or _signalled(look, queue) is not signalled:
+            continue
+        mark = queue.marks[-1]
+        told = "and the device has told of them" if signalled else "and the device's last interrupt was before them"
+        yield _found(
+            look,
+            queue,
+            # Linux leaves 0 there for a queue that it polls.
+            "high" if mark.used_event and signalled else "low",
+            "used",
+            f"{untaken} used buffers have not been taken {since(evidence)}: the device's index is {mark.used}, the "
+            f"driver asked to be interrupted after {mark.used_event}, {told}",
+            _indices(queue),
+            _interrupts(evidence),
+        )
+
+
+def _interrupt_not_taken(evidence: Evidence) -> Iterator[Found]:
+    yield from _not_taken(evidence, True)
+
+
+def _used_not_taken(evidence: Evidence) -> Iterator[Found]:
+    yield from _not_taken(evidence, False)
+    for look, queue in _standing(evidence):
+        mark = queue.marks[-1]
+        if not _of(LOOKED_AT_ONCE, look, queue) or mark.avail != mark.used or _untaken(look, queue) or not mark.used:
+            continue
+        if _events(look):
+            suppressed = mark.used_event not in (0, mark.used)
+            way = f"by used_event, which is {mark.used_event}, while the device's index is {mark.used}"
+        else:
+            suppressed = bool(mark.avail_flags & NO_INTERRUPT) and bool(mappings(registers(look)))
+            way = "by the flag of its available ring"
+        if suppressed:
+            yield _found(
+                look,
+                queue,
+                "medium" if _events(look) else "low",
+                "used",
+                f"the device has given back all that it was given, {mark.used} in all, and nothing moved "
+                f"{since(evidence)}",
+                f"the driver wants no interrupt for them, {way}; Linux asks for the next as soon as it has taken one",
+            )
+
+
+# -- available, and not taken by the device ----------------------------------------------------------------------------
+
+
+def _elsewhere(evidence: Evidence) -> set[str]:
+    """Devices whose notifications are lost for a reason that is told apart from this."""
+    return {each.look.device.path for each in lacking(evidence)} | {
+        each.lacking.look.device.path for each in astray(evidence)
+    }
+
+
+def _impossible(queue: QueueLook) -> bool:
+    return bool(queue.queue.problems)
+
+
+def _pending(evidence: Evidence, due: bool) -> Iterator[tuple[DeviceLook, QueueLook, bool]]:
+    """Queues whose buffers wait for a device that would take them; whether it would do so at once."""
+    elsewhere = _elsewhere(evidence)
+    for look, queue in _standing(evidence):
+        found = queue.queue
+        if not found.pending or found.kick_due is not due or _impossible(queue) or look.device.path in elsewhere:
+            continue
+        if _of(TAKEN_AT_ONCE, look, queue):
+            yield look, queue, True
+        elif _of(TAKEN_AS_IT_CAN, look, queue) and evidence.devices.seconds >= LONGER:
+            yield look, queue, False
+
+
+def _available_not_taken(evidence: Evidence) -> Iterator[Found]:
+    for look, queue, at_once in _pending(evidence, True):
+        mark = queue.marks[-1]
+        said = [
+            f"{queue.queue.pending} buffers have been pending {since(evidence)}",
+            _indices(queue),
+            f"the device asked to be notified after {mark.avail_event}, so that a notification was due"
+            if _events(look)
+            else "the device does not ask to be left alone, so that a notification was due",
+        ]
+        if look.device.slot and registers(look) is None:
+            said.append(
+                "nothing answers at any of its memory BARs, so that notifications are lost: the PCI command register "
+                "may have them off"
+            )
+        if not at_once:
+            said.append("such a device may rightly leave them: its source, or who reads it, may have it wait")
+        busy = bool(queue.queue.taken)
+        yield _found(look, queue, "low" if not at_once else "medium" if busy else "high", "avail", *said)
+
+
+def _available_not_notified(evidence: Evidence) -> Iterator[Found]:
+    for look, queue, at_once in _pending(evidence, False):
+        mark = queue.marks[-1]
+        asked = (
+            f"the device asked for a notification only after {mark.avail_event} (avail_event)"
+            if _events(look)
+            else "the device asked for no notification (NO_NOTIFY in the used ring)"
+        )
+        busy = bool(queue.queue.taken)
+        yield _found(
+            look,
+            queue,
+            "low" if busy or not at_once else "high",
+            "used",
+            f"{queue.queue.pending} buffers have been pending {since(evidence)}",
+            _indices(queue),
+            f"{asked}, so that the driver did not send one" + ("; it holds others" if busy else ", and holds no other"),
+        )
+
+
+def _not_finished(evidence: Evidence) -> Iterator[Found]:
+    for look, queue in _standing(evidence):
+        taken = queue.queue.taken
+        slow = look.device.device_id == BLOCK and evidence.devices.seconds >= LONGER
+        if slow and taken and not queue.queue.pending and not _impossible(queue):
+            yield _found(
+                look,
+                queue,
+                "low",
+                "avail",
+                f"the device has held {taken} requests {since(evidence)}, and gave none back meanwhile",
+                _indices(queue),
+            )
+
+
+# -- what cannot be ----------------------------------------------------------------------------------------------------
+
+
+def _problems(evidence: Evidence, wanted: Callable[[DeviceLook, Problem], bool], part: str) -> Iterator[Found]:
+    """Problems of queues, those of a device that gave up over them included."""
+    for look in evidence.devices.looks:
+        for queue in look.queues if look.driven else ():
+            said = tuple(each.reason for each in queue.queue.problems if wanted(look, each))
+            if said:
+                rings = (queue.queue.state.desc, queue.queue.state.avail, queue.queue.state.used)
+                as_now = queue.was is not None and (queue.was.desc, queue.was.avail, queue.was.used) == rings
+                still = queue.still if queue.marks else as_now
+                sure: Confidence = "high" if still and held(evidence) else "medium"
+                more = (f"it is so {since(evidence)}",) if sure == "high" else ()
+                yield _found(look, queue, sure, part, *said, *more)
+
+
+INDICES = ("index-impossible", "used-differs", "inuse-impossible", "size-impossible", "head-impossible")
+CHAINS = (
+    "descriptor-impossible", "chain-cycle", "chain-long", "indirect-nested", "indirect-more", "indirect-length",
+)  # fmt: skip
+
+
+def _index(look: DeviceLook, problem: Problem) -> bool:
+    # A device that the host's kernel sees to has its indices there, and QEMU's are old.
+    theirs = ("used-differs", "inuse-impossible") if look.device.vhost else ()
+    return problem.slug in (*INDICES, *CHAINS) and problem.slug not in theirs
+
+
+def _own_addresses(look: DeviceLook) -> bool:
+    """Whether the addresses that it is given are real ones: what an IOMMU makes of others is only presumed."""
+    return not words.has(look.device.features, words.ACCESS_PLATFORM)
+
+
+def _ring_index_impossible(evidence: Evidence) -> Iterator[Found]:
+    yield from _problems(evidence, _index, "avail")
+
+
+def _ring_not_ram(evidence: Evidence) -> Iterator[Found]:
+    yield from _problems(evidence, lambda look, each: each.slug == "ring-not-ram" and _own_addresses(look), "desc")
+
+
+def _buffer_not_ram(evidence: Evidence) -> Iterator[Found]:
+    slugs = ("buffer-not-ram", "table-not-ram")
+    yield from (
+        each
+        for each in _problems(evidence, lambda look, one: one.slug in slugs and _own_addresses(look), "desc")
+        if each.ra is not None
+    )
+
+
+CAUSES: tuple[Cause, ...] = (
+    Cause(
+        "ring-not-ram",
+        "a ring is where no RAM is",
+        "The device was given an address for a part of a queue that no RAM is behind, or that is RAM no more.",
+        "Look at the addresses by 'virtio', and for who wrote them or took the memory away.",
+        _ring_not_ram,
+    ),
+    Cause(
+        "buffer-not-ram",
+        "a buffer that was made available is where no RAM is",
+        "A descriptor behind a pending head holds an address that no RAM is behind: the device gives up over it, or "
+        "drops it.",
+        "Look at the chain by 'virtio', and at the driver that put the address there.",
+        _buffer_not_ram,
+    ),
+    Cause(
+        "ring-index-impossible",
+        "an index in a ring cannot be",
+        "An index is further ahead than the queue is large, is not what the device wrote, or names a descriptor that "
+        "is not there: something wrote over the ring.",
+        "Look at the ring by 'virtio', and for who else writes to its memory.",
+        _ring_index_impossible,
+    ),
+    Cause(
+        "interrupt-not-taken",
+        "a driver waits for an interrupt that the device has raised",
+        "The device has used buffers and told of it, and the driver does not take them: the interrupt is masked, "
+        "pending and not taken, or was lost.",
+        "Look at the counts in the guest's /proc/interrupts, at the mask bits of its MSI-X table and capability, and "
+        "at 'info pic' in QEMU's monitor.",
+        _interrupt_not_taken,
+    ),
+    Cause(
+        "used-not-taken",
+        "a driver does not take what the device has used, and is not interrupted for it",
+        "The driver has said that it wants no interrupt for these buffers, and does not look for them by itself.",
+        "Look at the driver: it should have asked for the next interrupt, or poll.",
+        _used_not_taken,
+    ),
+    Cause(
+        "available-not-taken",
+        "a device does not take what it was given, although it is to be notified",
+        "The driver has made buffers available and had to notify the device, and they are not taken: the notification "
+        "was lost or never sent, or the device stands still.",
+        "Look at whether notifications reach it (QEMU's trace events virtio_queue_notify), and what it waits for.",
+        _available_not_taken,
+    ),
+    Cause(
+        "available-not-notified",
+        "a device does not take what it was given, and asked not to be notified",
+        "The driver has made buffers available and rightly did not notify the device, which does not look by itself.",
+        "Look at who wrote avail_event or the used ring's flags; a notification by hand would set it going.",
+        _available_not_notified,
+    ),
+    Cause(
+        "request-not-finished",
+        "a disk holds requests and does not finish them",
+        "The device has taken requests and given none back all the while: it may only be slow, as over a network.",
+        "Look at what is behind the disk, on the host: 'info block' and 'info blockstats' in QEMU's monitor.",
+        _not_finished,
+    ),
+)
