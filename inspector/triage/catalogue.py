@@ -28,10 +28,10 @@ def _again_and_again(evidence: Evidence) -> Iterator[Found]:
     """KVM enters a guest again and again at one instruction whose address has nothing behind it, and its walk does find
     that instruction: what goes wrong then is in the emulation, or in its VMM."""
     for last in evidence.storage:
-        if last.seen < ENOUGH or last.seen < last.samples or not 0 < last.canaries < last.seen:
+        if last.seen < ENOUGH or last.seen < last.samples or not 0 < last.canaries < last.seen or last.past:
             continue
         for owner in last.owners:
-            if unbacked(owner) and owner.walk.ok:
+            if unbacked(owner) and owner.finds and not (last.fetched or last.of_table or owner.others):
                 yield Found(
                     "low",
                     last.cpu,
@@ -64,7 +64,7 @@ def _nothing(evidence: Evidence) -> Iterator[Found]:
             said.append(f"{at} was at the same NIP each time, as one that idles is")
     said.append("no fault that a vCPU recorded of its own NIP is one that the tables would raise now")
     owners = [owner for last in evidence.storage for owner in last.owners]
-    if owners and all(owner.walk.ok for owner in owners):
+    if owners and all(owner.finds for owner in owners):
         said.append("KVM's walk finds the instruction of every storage interrupt that a guest left in the registers")
     elif evidence.storage:
         said.append("what a guest's storage interrupt left in the registers is of no process, or has memory by now")
