@@ -1,0 +1,51 @@
+"""Guests that hang, as they were recorded (scripts/recordhangs.py): ``triage`` names the cause of each, offline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import inspector
+from inspector.errors import MemoryReadError
+from inspector.walkers import hardware
+from tests.commands.asking import told
+
+FOLDER = Path(__file__).parent.parent / "fixtures" / "hangs"
+HANGS: dict[str, Any] = json.loads((FOLDER / "hangs.json").read_text())
+MOST_BYTES = 64 << 10
+PROJECTS_OWN = "bringup-"
+"""How those begin that hold code, which is this project's own."""
+
+
+def test_every_file_is_in_the_index() -> None:
+    assert {path.name.removesuffix(".core.gz") for path in FOLDER.glob("*.core.gz")} == set(HANGS)
+    assert len(HANGS) > 10
+
+
+@pytest.mark.parametrize("name", HANGS)
+def test_triage_names_the_cause(name: str) -> None:
+    with inspector.open_target(FOLDER / f"{name}.core.gz") as guest:
+        first, *_ = told("triage", guest)
+    assert first["verdict"] in HANGS[name]["verdicts"], first
+
+
+@pytest.mark.parametrize("name", HANGS)
+def test_there_is_no_code_of_others_in_it_and_it_is_small(name: str) -> None:
+    path = FOLDER / f"{name}.core.gz"
+    assert path.stat().st_size < MOST_BYTES
+    with inspector.open_target(path) as guest:
+        kinds = {each["kind"] for each in told("info", guest)[0]["contents"]}
+        if name.startswith(PROJECTS_OWN):
+            assert "code" in kinds
+            return
+        assert kinds <= {"tables", "registers", "virtio", "rings"}
+        for cpu in guest.target.cpus:
+            context, known = guest.context(cpu), guest.registers(cpu)
+            for register in ("nip", "lr"):
+                way = hardware(guest, context, known.need(register), "x", None)
+                if way.ra is not None:
+                    with pytest.raises(MemoryReadError):
+                        guest.memory.read(way.ra & ~3, 4)
