@@ -108,7 +108,7 @@ def stuck(guest: Guest, samples: list[Sample], enough: int) -> tuple[Stuck, ...]
         except InspectorError:
             continue
         if one is not None:
-            found.append(replace(one, seen=case.seen, paging=one.paging or (_fetchable(one) and not case.last)))
+            found.append(replace(one, seen=case.seen, paging=_fetchable(one) and not case.last))
     return tuple(found)
 
 
@@ -183,7 +183,7 @@ def _held(guest: Guest, seen: _Seen, there: Mapping[str, int] | None) -> Stuck |
     text = code.text if code is not None else ""
     one = Stuck(seen.cpu, seen.nip, answer, seen.record, context.problem_state, text, there is None)
     if there is not None and _fetchable(one) and _after_a_system_call(guest, context, seen.nip):
-        return replace(one, paging=True)  # which may have given it back, and come to it for the first time since
+        return None  # which may have given the page back, and is come to for the first time since
     return one
 
 
