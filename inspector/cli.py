@@ -159,7 +159,9 @@ def _main(arguments: Sequence[str]) -> int:
     if words.command:
         if words.scripted:
             raise UsageError(f"{words.command[0]!r} is one command, and -c and -f give several; leave one of them out")
-        command(words.command[0])
+        chosen = command(words.command[0])
+        if words.targets[0].startswith("gdb:"):
+            chosen.prepare()
     with Session(json=words.json, reopen=lambda: _open(words)) as session:
         session.reattach()
         if words.command:
@@ -246,6 +248,7 @@ def _answer(session: Session, words: Sequence[str], style: Style, json: bool = F
         lines_to = sys.stderr
         return sys.stdout.buffer
 
+    session.alone = alone
     session.stdout = take_stdout if alone and not sys.stdout.isatty() else None
     session.on_wrong_line = lambda error, number: wrong.append(_complain(error, f"standard input:{number}: "))
     for result in run(session, words):

@@ -115,7 +115,7 @@ class Session:
     ``waits`` are the looks at virtio queues so far, by which what waits there is known to have waited.
     ``on_wrong_line`` is told of an operand on standard input that is wrong, and of its line's number; where it is None,
     such an operand ends the command. ``stdout`` hands out standard output to a command that writes bytes and no lines;
-    None where lines go there, as at a prompt."""
+    None where lines go there, as at a prompt. ``alone`` says that one command is all that is to be answered."""
 
     guest: Guest | None = None
     stdin: IO[str] = field(default_factory=lambda: sys.stdin)
@@ -125,6 +125,7 @@ class Session:
     marks: dict[str, Moment] = field(default_factory=dict)
     waits: Waits | None = None
     stdout: Callable[[], IO[bytes]] | None = None
+    alone: bool = False
 
     def __enter__(self) -> Session:
         return self
@@ -219,7 +220,8 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command. ``run`` yields its results as it has them and prints nothing."""
+    """One command. ``run`` yields its results as it has them and prints nothing. ``prepare`` is called before a live
+    guest is stopped for it, where it is all that is to be answered."""
 
     name: str
     summary: str
@@ -227,6 +229,7 @@ class Command:
     arguments: Callable[[Parser], None]
     examples: tuple[Example, ...]
     detail: str = ""
+    prepare: Callable[[], object] = lambda: None
 
     def parser(self) -> Parser:
         """Its words, as argparse takes them."""

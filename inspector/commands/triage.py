@@ -8,21 +8,35 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from inspector.commands.notes import Note
-from inspector.commands.registry import Command, Example, Result, Session
+from inspector.commands.registry import Answered, Command, Example, Parser, Result, Session
 from inspector.commands.seconds import seconds_argument, seconds_of
 
 if TYPE_CHECKING:
     from inspector.guest import Guest
     from inspector.triage.found import Finding
+    from inspector.triage.vcpus import Vcpu
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is the matter with a guest, the most likely first, and what its vCPUs do. ``samples`` were taken over
+    ``seconds``; ``stood`` is how many seconds the guest stood still for all of it, None of a recorded one."""
+
+    findings: tuple[Finding, ...]
+    vcpus: tuple[Vcpu, ...]
+    samples: int
+    seconds: float
+    stood: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Triaged:
-    """One finding."""
+    """One finding of a report; the ``first`` one carries the vCPUs, where they are not told to a person."""
 
     topic: ClassVar[str] = "triage"
     finding: Finding
+    report: Report
+    first: bool = False
 
     @property
     def ok(self) -> bool:
@@ -30,29 +44,69 @@ class Triaged:
         return self.finding.ok
 
 
-def triage(guest: Guest, seconds: float | None = None) -> tuple[tuple[Finding, ...], float | None, int]:
-    """What is the matter with a guest, the most likely first; for how many seconds it stood still for it (None of a
-    recorded one), and how many samples were taken. ``seconds`` is as :func:`inspector.triage.samples.taken` has it."""
+@dataclass(frozen=True, slots=True)
+class Looked(Answered):
+    """What a person is told after the findings: the vCPUs, ``every`` one closely or those that matter, and how long
+    the guest stood still."""
+
+    topic: ClassVar[str] = "triage"
+    report: Report
+    every: bool = False
+
+
+def triage(
+    guest: Guest, seconds: float | None = None, *, every: bool = False, standing_since: float | None = None
+) -> Report:
+    """What is the matter with a guest. ``seconds`` is as :func:`inspector.triage.samples.taken` has it; ``every`` vCPU
+    is looked at closely, however many there are. ``standing_since`` is from when on (:func:`time.monotonic`) it stands
+    still for nothing but this."""
     from inspector.triage.catalogue import diagnosed
     from inspector.triage.devices import Watch
     from inspector.triage.evidence import gathered
     from inspector.triage.samples import standing, taken
 
     watch = Watch(guest)
+    running = guest.running
     with standing(guest):
-        sampling = taken(guest, seconds, watch.marks)
         begun = time.monotonic()
-        found = diagnosed(gathered(guest, sampling, watch))
-        stood = None if sampling.stood is None else sampling.stood + time.monotonic() - begun
-    return found, stood, len(sampling.samples)
+        sampling = taken(guest, seconds, watch.marks, meanwhile=lambda: _index(guest))
+        sampled = time.monotonic()
+        evidence = gathered(guest, sampling, watch, every=every)
+        found = diagnosed(evidence)
+        stood = None if sampling.stood is None else sampling.stood + time.monotonic() - sampled
+        if stood is not None and standing_since is not None and not running:
+            stood += begun - standing_since
+    return Report(found, evidence.vcpus, evidence.samples, sampling.seconds, stood)
+
+
+def _index(guest: Guest) -> None:
+    """Have the symbols in order of their addresses, while the guest runs: that takes long the first time."""
+    if guest.symbols is not None:
+        guest.symbols.name_of(0)
+
+
+def _prepare() -> None:
+    """What is imported, before there is a guest that would stand still for it."""
+    import inspector.spaces
+    import inspector.triage.catalogue
+    import inspector.triage.evidence  # noqa: F401
+    from inspector.instructions.decode import can_disassemble
+
+    can_disassemble()
 
 
 def _triage(session: Session, arguments: Namespace) -> Iterator[Result]:
-    found, stood, samples = triage(session.at, seconds_of(arguments.seconds))
-    yield from map(Triaged, found)
-    if stood is not None:
-        times = "a sample" if samples == 1 else f"{samples} samples"
-        yield Note(f"for {times} and what follows from them the guest stood still for {stood * 1000:.0f} ms")
+    guest = session.at
+    since: float | None = getattr(guest.target, "standing_since", None) if session.alone else None
+    report = triage(guest, seconds_of(arguments.seconds), every=arguments.vcpus, standing_since=since)
+    for number, each in enumerate(report.findings):
+        yield Triaged(each, report, first=not number)
+    yield Looked(report, arguments.vcpus)
+
+
+def _arguments(parser: Parser) -> None:
+    seconds_argument(parser)
+    parser.add_argument("--vcpus", action="store_true", help="show every vCPU closely: its code, access and back trace")
 
 
 COMMANDS = (
@@ -60,14 +114,18 @@ COMMANDS = (
         "triage",
         "why does this guest hang",
         _triage,
-        seconds_argument,
+        _arguments,
         (
             Example("triage", "what is the matter, the most likely first"),
             Example("triage --seconds 0", "by one sample: it is not let run"),
+            Example("triage --vcpus", "and every vCPU closely"),
         ),
         "Samples the registers of every vCPU, holds the accesses that faulted last to the tables, by the hardware's "
         "walk and by KVM's, and looks for the causes that it knows. Each is told with how sure it is, what it rests "
-        "on, and what to do. The guest is let run between samples only if it ran when it was found, and how long it "
-        "stood still is told. Of a snapshot there is one sample. Exit status 1: something is wrong.",
+        "on, and what to do. Then what each vCPU does; of those that a finding names, or that spin, also the code at "
+        "NIP, where its access leads, how it came there, and its last fault. The guest is let run between samples only "
+        "if it ran when it was found, and how long it stood still is told. Of a snapshot there are the samples that it "
+        "holds, or one. Exit status 1: something is wrong.",
+        prepare=_prepare,
     ),
 )

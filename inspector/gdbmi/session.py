@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
 
 from inspector.errors import ConnectError, ProtocolError, ReplyTimeout, TargetLost, ToolMissing
 from inspector.gdbmi import launch, preflight, reading
@@ -48,6 +49,8 @@ class GdbSession:
         self._in_bulk = False
         """Whether gdb lets the guest go by itself, should this program be killed; so does one that has Python."""
         self.attached = False
+        self.attached_at = 0.0
+        """When gdb began to attach, by the monotonic clock: the guest stands from about then on."""
         self.ready = False
         """Whether reads are physical and gdb's regions hold the RAM map of this stop."""
         self._regions: list[tuple[int, int]] = []
@@ -108,6 +111,7 @@ class GdbSession:
         self._in_bulk = self.guarded and reading.files_may_grow()
         found = re.search(r"(\d+\.\d[\w.-]*)\s*$", finish(version).text().split("\n", 1)[0])
         self.gdb_version = found[1] if found else ""
+        self.attached_at = monotonic()
         try:
             self.command(f"-target-select remote {address}", limit + 2)
         except MiError as refused:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from inspector.commands.triage import Triaged
-from inspector.render.style import Style, hexadecimal
+from inspector.commands.triage import Looked, Triaged
+from inspector.render import vcpus
+from inspector.render.style import Style, counted, hexadecimal
 
 
-def text(result: Triaged, style: Style) -> Iterator[str]:
-    """Lines for a person: the verdict, and under it what it rests on."""
+def text(result: Triaged | Looked, style: Style) -> Iterator[str]:
+    """Lines for a person: the verdict, and under it what it rests on; after the last one the vCPUs."""
+    if isinstance(result, Looked):
+        yield from _looked(result, style)
+        return
     cause, found = result.finding.cause, result.finding.found
     yield f"{style('good' if result.ok else 'bad', cause.slug)}  ({found.confidence} confidence)"
     yield from style.wrap(cause.title, "  ", kind="head")
@@ -34,9 +38,27 @@ def text(result: Triaged, style: Style) -> Iterator[str]:
     yield from style.wrap(f"to do: {cause.advice}", "  ")
 
 
-def objects(result: Triaged) -> Iterator[dict[str, Any]]:
-    """One object a finding; what does not apply is null."""
-    cause, found = result.finding.cause, result.finding.found
+def _looked(result: Looked, style: Style) -> Iterator[str]:
+    report = result.report
+    named = {each.found.cpu for each in report.findings}
+    if report.vcpus:
+        yield style("head", "vCPUs")
+    for each in report.vcpus:
+        yield from vcpus.line(each, style)
+        if result.every or each.cpu in named or each.doing == "spinning":
+            yield from vcpus.closely(each, style)
+    if report.stood is not None:
+        times = counted(report.samples, "sample")
+        over = f" over {report.seconds:.1f} s" if report.samples > 1 else ""
+        told = f"for {times}{over} and what follows from them the guest stood still for {report.stood * 1000:.0f} ms"
+        yield from style.wrap(told, kind="dim")
+
+
+def objects(result: Triaged | Looked) -> Iterator[dict[str, Any]]:
+    """One object a finding, and nothing else; what does not apply is null. The first one has the vCPUs."""
+    if isinstance(result, Looked):
+        return
+    cause, found, report = result.finding.cause, result.finding.found, result.report
     yield {
         "verdict": cause.slug,
         "confidence": found.confidence,
@@ -53,4 +75,8 @@ def objects(result: Triaged) -> Iterator[dict[str, Any]]:
         "advice": cause.advice,
         "title": cause.title,
         "meaning": cause.meaning,
+        "samples": report.samples,
+        "seconds": round(report.seconds, 3),
+        "stood_ms": None if report.stood is None else round(report.stood * 1000),
+        "vcpus": [vcpus.objects(each) for each in report.vcpus] if result.first else [],
     }

@@ -116,6 +116,11 @@ class LiveTarget:
         return self._session.found_running
 
     @property
+    def standing_since(self) -> float:
+        """When it was attached to, by the monotonic clock: it stands still from then on, until it is let run."""
+        return self._session.attached_at
+
+    @property
     def cpus(self) -> Sequence[int]:
         """Numbers of the vCPUs, from 0 as QEMU numbers them."""
         return [cpu.number for cpu in self._session.cpus]

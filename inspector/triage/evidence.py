@@ -8,11 +8,13 @@ from inspector.guest import Guest
 from inspector.triage.devices import Devices, Watch
 from inspector.triage.found import ENOUGH
 from inspector.triage.hostkernel import HostWalk
+from inspector.triage.leading import Leads
 from inspector.triage.orphans import Orphan, orphans
 from inspector.triage.owners import Search
 from inspector.triage.samples import Sample, Sampling
 from inspector.triage.storage import Storage, last_interrupts
 from inspector.triage.stuck import Stuck, stuck
+from inspector.triage.vcpus import Vcpu, seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class Evidence:
     moved: frozenset[int] = frozenset()
     """vCPUs whose NIP was not the same in all samples."""
     devices: Devices = field(default_factory=Devices)
+    vcpus: tuple[Vcpu, ...] = ()
     missed: tuple[str, ...] = ()
     """What could not be looked at, a sentence each."""
 
@@ -35,15 +38,19 @@ class Evidence:
         return len(self.sampling.samples)
 
 
-def gathered(guest: Guest, sampling: Sampling, watch: Watch, *, host: HostWalk | None = None) -> Evidence:
-    """All of it, of a guest that stands still and was sampled. ``host`` is the kernel whose walk counts for its guests,
-    None where it is to be found."""
+def gathered(
+    guest: Guest, sampling: Sampling, watch: Watch, *, every: bool = False, host: HostWalk | None = None
+) -> Evidence:
+    """All of it, of a guest that stands still and was sampled; ``every`` vCPU is looked at closely, however many there
+    are. ``host`` is the kernel whose walk counts for its guests, None where it is to be found."""
     missed: list[str] = []
     storage = Search(guest, sampling.samples, missed, host).of_all(last_interrupts(sampling.samples))
     again = stuck(guest, sampling.samples, ENOUGH)
     lost = orphans(guest, sampling.samples)
     devices = watch.devices(sampling, missed)
-    return Evidence(sampling, storage, again, lost, moved(sampling.samples), devices, tuple(missed))
+    leads = Leads(guest, devices.state[-1] if devices.state else None)
+    vcpus = seen(guest, sampling, leads, {each.cpu for found in (storage, again, lost) for each in found}, every)
+    return Evidence(sampling, storage, again, lost, moved(sampling.samples), devices, vcpus=vcpus, missed=tuple(missed))
 
 
 def moved(samples: list[Sample]) -> frozenset[int]:

@@ -79,6 +79,7 @@ def findings(target: FakeTarget | Guest, words: str = "") -> list[dict[str, Any]
     for each in found:
         each.pop("stood_ms", None)  # of a snapshot nothing stood still
         each.pop("seconds", None)
+        each.pop("vcpus", None)  # their code and stacks need not be in it
     return found
 
 
