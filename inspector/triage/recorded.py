@@ -22,6 +22,7 @@ from inspector.guest import Guest
 from inspector.snapshot import jsonsafe
 from inspector.targets.base import Target
 from inspector.triage.samples import WANTED, Sample, Sampling
+from inspector.virtio.ring import Queue
 from inspector.virtio.state import VirtioState
 
 VERSION = 1
@@ -33,13 +34,22 @@ PLAIN = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
+class First:
+    """A queue of a device, by QEMU's name for that, as it was at the first stop: its rings went on since."""
+
+    device: str
+    queue: Queue
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """What a snapshot holds of a triage: its samples, the devices at the first stop (None: not asked, as
-    ``why_no_devices`` says where it says anything)."""
+    ``why_no_devices`` says where it says anything), and the queues that had something pending then."""
 
     sampling: Sampling
     before: VirtioState | None = None
     why_no_devices: str = ""
+    firsts: tuple[First, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """What JSON can carry."""
@@ -48,6 +58,7 @@ class Kept:
             "sampling": _plain(self.sampling),
             "virtio_before": None if self.before is None else self.before.to_json(),
             "why_no_devices": self.why_no_devices,
+            "firsts": _plain(self.firsts),
         }
 
     @classmethod
@@ -64,7 +75,8 @@ class Kept:
             raise ValueError(f"a sample has more than {MOST_RINGS} rings")
         given = value.get("virtio_before")
         before = None if given is None else VirtioState.from_json(given)
-        return cls(sampling, before, jsonsafe.text(value.get("why_no_devices")) or "")
+        firsts: tuple[First, ...] = _built(tuple[First, ...], value.get("firsts", []), "firsts")
+        return cls(sampling, before, jsonsafe.text(value.get("why_no_devices")) or "", firsts)
 
 
 def of_target(target: Target) -> Kept | None:
@@ -107,6 +119,13 @@ def states_of(target: Target) -> tuple[list[VirtioState], str]:
     return [last] if kept is None or kept.before is None else [kept.before, last], ""
 
 
+def firsts_of(target: Target) -> dict[tuple[str, int], Queue]:
+    """The queues of a recorded target that had something pending at the first stop, by their device's path and index.
+    Raises FormatError where they are wrong."""
+    kept = of_target(target)
+    return {} if kept is None else {(each.device, each.queue.state.index): each.queue for each in kept.firsts}
+
+
 # -- by the fields of a class ------------------------------------------------------------------------------------------
 
 
@@ -131,7 +150,10 @@ def _built(kind: Any, value: object, name: str) -> Any:
         return None if value is None else _built(some, value, name)
     if is_dataclass(kind):
         return _dataclass(kind, value, name)
-    if origin in (list, tuple):
+    if origin is tuple and Ellipsis not in inner:
+        if isinstance(value, list) and len(value) == len(inner):
+            return tuple(_built(kind, each, name) for kind, each in zip(inner, value, strict=True))
+    elif origin in (list, tuple):
         if isinstance(value, list):
             return origin(_built(inner[0], each, name) for each in value)
     elif origin is not None and issubclass(origin, Mapping):

@@ -12,12 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from inspector.devices import of_guest
 from inspector.errors import FormatError, InspectorError
 from inspector.snapshot import jsonsafe
-from inspector.triage.recorded import MOST_SAMPLES, Kept, of_target, sampling_of, states_of
+from inspector.triage.recorded import MOST_SAMPLES, First, Kept, firsts_of, of_target, sampling_of, states_of
 from inspector.triage.samples import WANTED, Sample, Sampling, taken
+from inspector.virtio.bus import bus_of
+from inspector.virtio.ring import read_queue
 from inspector.virtio.state import DeviceState, VirtioState
 from tests.commands.asking import told
+from tests.commands.test_virtio import machine
 from tests.fakes import FakeTarget, guest, kvm_host_target, linux_target
 
 words64 = st.integers(0, (1 << 64) - 1)
@@ -50,6 +54,27 @@ def test_every_field_goes_through() -> None:
     plain = Kept(Sampling(1.0, [Sample(0.0, {0: {"nip": 1}})])).to_json()
     assert set(plain["sampling"]["samples"][0]) == full
     assert Kept.from_json(plain).sampling.samples == [Sample(0.0, {0: {"nip": 1}})]
+
+
+def test_a_queue_of_the_first_stop_is_read_back() -> None:
+    target = machine()
+    target.source.put(0x23B_0802, (2).to_bytes(2, "little"))  # a head is pending
+    at = guest(target)
+    state = of_guest(at)
+    assert state is not None
+    found = [
+        First(device.path, read_queue(at.memory, bus_of(False, ()), device, queue))
+        for device in state.devices
+        for queue in device.queues
+    ]
+    assert any(each.queue.pending and each.queue.chains and each.queue.used for each in found)
+    kept = Kept(Sampling(1.0, [Sample(0.0, {0: {}})]), firsts=tuple(found))
+    plain = json.loads(json.dumps(kept.to_json()))
+    assert Kept.from_json(plain) == kept
+    assert firsts_of(holding(plain)) == {(each.device, each.queue.state.index): each.queue for each in found}
+    plain["firsts"][0]["queue"]["state"]["num"] = "many"
+    with pytest.raises(ValueError, match="num"):
+        Kept.from_json(plain)
 
 
 def good(**sampling: Any) -> dict[str, Any]:
