@@ -13,7 +13,7 @@ from inspector.devices import of_guest, of_monitor_again
 from inspector.errors import InspectorError, MemoryReadError, NotSupported, TargetError
 from inspector.guest import Guest
 from inspector.radix.bits import KERNEL_PID
-from inspector.triage.recorded import states_of
+from inspector.triage.recorded import firsts_of, states_of
 from inspector.triage.samples import RingMark, Sample, Sampling
 from inspector.virtio import words
 from inspector.virtio.bus import Bus, bus_of
@@ -81,6 +81,7 @@ class Watch:
     states: list[VirtioState] = field(default_factory=list)
     why_not: str = ""
     begun: bool = False
+    firsts: dict[tuple[str, int], Queue] = field(default_factory=dict)
 
     def _begin(self) -> None:
         try:
@@ -133,6 +134,7 @@ class Watch:
         if not self.begun:
             self.begun = True
             self.states, self.why_not = states_of(self.guest.target)
+            self.firsts = firsts_of(self.guest.target)
         elif control is not None and len(self.states) == 1:
             resting = at_rest(self.states[0], sampling.samples)
             self.states.append(of_monitor_again(control.monitor, self.states[0], resting))

@@ -23,7 +23,7 @@ from inspector.triage.catalogue import diagnosed
 from inspector.triage.devices import Watch
 from inspector.triage.evidence import Evidence, gathered
 from inspector.triage.found import Finding
-from inspector.triage.recorded import Kept
+from inspector.triage.recorded import First, Kept
 from inspector.triage.samples import Sampling, taken
 from inspector.virtio import words
 from inspector.virtio.bus import bus_of
@@ -159,7 +159,8 @@ def kept(guest: Guest, seconds: float | None = None, code: Callable[[Code], bool
     watch.end(sampling)
     before = watch.states[0] if len(watch.states) > 1 else None
     last = replace(watch.states[-1], source="recorded") if watch.states else None
-    document = Kept(sampling, before, watch.why_not).to_json()
+    firsts = tuple(First(path, queue) for (path, _), queue in watch.firsts.items())
+    document = Kept(sampling, before, watch.why_not, firsts).to_json()
     virtio = None if last is None else last.to_json()
     noted = Noted(guest.memory)
     still = Still(guest, noted, document, virtio)
@@ -186,7 +187,7 @@ def _asked(seen: Guest, noted: Noted) -> tuple[tuple[Finding, ...], Evidence, tu
     """What triage finds, by which evidence, and what it reads for that."""
     noted.noting.clear()
     watch = Watch(seen)
-    evidence = gathered(seen, taken(seen, None, watch.marks), watch)
+    evidence = gathered(seen, taken(seen, None, watch.marks), watch, every=True)
     found = diagnosed(evidence)
     return found, evidence, tuple(dict.fromkeys(noted.noting))
 
