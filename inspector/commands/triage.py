@@ -55,23 +55,31 @@ class Looked(Answered):
 
 
 def triage(
-    guest: Guest, seconds: float | None = None, *, every: bool = False, standing_since: float | None = None
+    guest: Guest,
+    seconds: float | None = None,
+    *,
+    every: bool = False,
+    standing_since: float | None = None,
+    kernel: str | None = None,
 ) -> Report:
     """What is the matter with a guest. ``seconds`` is as :func:`inspector.triage.samples.taken` has it; ``every`` vCPU
     is looked at closely, however many there are. ``standing_since`` is from when on (:func:`time.monotonic`) it stands
-    still for nothing but this."""
+    still for nothing but this. ``kernel`` is the one that runs the guests of a bare machine, by its version or by the
+    name of its walk, None where it is to be found. Raises UsageError for one that is not known."""
     from inspector.triage.catalogue import diagnosed
     from inspector.triage.devices import Watch
     from inspector.triage.evidence import gathered
+    from inspector.triage.hostkernel import named
     from inspector.triage.samples import standing, taken
 
+    host = None if kernel is None else named(kernel)
     watch = Watch(guest)
     running = guest.running
     with standing(guest):
         begun = time.monotonic()
         sampling = taken(guest, seconds, watch.marks, meanwhile=lambda: _index(guest))
         sampled = time.monotonic()
-        evidence = gathered(guest, sampling, watch, every=every)
+        evidence = gathered(guest, sampling, watch, every=every, host=host)
         found = diagnosed(evidence)
         stood = None if sampling.stood is None else sampling.stood + time.monotonic() - sampled
         if stood is not None and standing_since is not None and not running:
@@ -98,7 +106,13 @@ def _prepare() -> None:
 def _triage(session: Session, arguments: Namespace) -> Iterator[Result]:
     guest = session.at
     since: float | None = getattr(guest.target, "standing_since", None) if session.alone else None
-    report = triage(guest, seconds_of(arguments.seconds), every=arguments.vcpus, standing_since=since)
+    report = triage(
+        guest,
+        seconds_of(arguments.seconds),
+        every=arguments.vcpus,
+        standing_since=since,
+        kernel=arguments.kernel,
+    )
     for number, each in enumerate(report.findings):
         yield Triaged(each, report, first=not number)
     yield Looked(report, arguments.vcpus)
@@ -107,6 +121,13 @@ def _triage(session: Session, arguments: Namespace) -> Iterator[Result]:
 def _arguments(parser: Parser) -> None:
     seconds_argument(parser)
     parser.add_argument("--vcpus", action="store_true", help="show every vCPU closely: its code, access and back trace")
+    parser.add_argument(
+        "--as",
+        dest="kernel",
+        metavar="KERNEL",
+        help="the host's kernel, whose software walk counts for its guests: its version (SEED, 4.18, 6.1 …) or a "
+        "walker's name (kvm@…); found by itself where it can be",
+    )
 
 
 COMMANDS = (
@@ -119,6 +140,7 @@ COMMANDS = (
             Example("triage", "what is the matter, the most likely first"),
             Example("triage --seconds 0", "by one sample: it is not let run"),
             Example("triage --vcpus", "and every vCPU closely"),
+            Example("triage --as 4.11", "as if the host's kernel were that one: which walk its KVM makes"),
         ),
         "Samples the registers of every vCPU, holds the accesses that faulted last to the tables, by the hardware's "
         "walk and by KVM's, and looks for the causes that it knows. Each is told with how sure it is, what it rests "

@@ -266,6 +266,28 @@ def test_what_stays_the_same_is_surer() -> None:
     assert f"in {MOST} of {MOST} samples" in found["evidence"][0]
 
 
+def test_the_walk_that_counts_is_that_of_the_kernel_that_is_named() -> None:
+    (found,) = told("triage", hanging())
+    assert "the host's kernel is not known" in "\n".join(found["evidence"])
+    (found,) = told("triage --as 6.1", hanging())
+    assert "kvm@4.20, which goes here as kvm does" in "\n".join(found["evidence"])
+    (found,) = told("triage --as kvm@pre-70cd4c10b2:process-table", hanging())
+    assert (found["walker"], found["errno"]) == ("kvm@pre-70cd4c10b2:process-table", "EFAULT")
+    with pytest.raises(UsageError, match=r"4\.11"):
+        ask("triage --as 3.10")
+
+
+def test_a_historic_bug_is_told_with_its_mend() -> None:
+    made = hanging()
+    code = guest(made).translate(GUEST_TEXT_EA, lpid=LPID, pid=GUEST_PID)
+    leaf = next(step for step in code.steps if step.stage == 1 and step.kind == "leaf")
+    assert leaf.value is not None
+    made.source.put_word(leaf.address, leaf.value & ~0x8000)
+    (found,) = told("triage --as kvm@pre-70cd4c10b2:rpdb-mask", made)
+    assert (found["verdict"], found["errno"]) == ("software-walk-fails", "EINVAL")
+    assert "mended by 70cd4c10b2, first in Linux 4.11" in "\n".join(found["evidence"])
+
+
 def test_what_comes_back_and_is_found_by_kvm_is_unexplained() -> None:
     made = hanging()
     code = guest(made).translate(GUEST_TEXT_EA, lpid=LPID, pid=GUEST_PID)
