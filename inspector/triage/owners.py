@@ -22,8 +22,8 @@ from inspector.triage.hostkernel import SEED, HostWalk, host_walk
 from inspector.triage.samples import Sample
 from inspector.triage.storage import Owner, Storage, of_kernel, same_place, together
 
-MOST_RECORDS, MOST_GUESTS, MOST_WALKS = 6, 24, 600
-"""Of records, of guests whose processes are looked at, and of walks for one triage: some tenths of a second."""
+MOST_RECORDS, MOST_GUESTS, MOST_WALKS = 6, 24, 300
+"""Of records, of guests whose processes are looked at, and of processes asked in one triage: a tenth of a second."""
 MOST_OWNERS = 8
 """Of the processes that lead to the same place: each is walked by every walker."""
 
