@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from inspector.triage.causes import devices, keys, registers, rings, roots, tables, walks
+from inspector.triage.causes import devices, impossible, keys, registers, rings, roots, tables, walks
 from inspector.triage.evidence import Evidence
 from inspector.triage.found import CONFIDENCES, ENOUGH, HEALTHY, UNEXPLAINED, Cause, Confidence, Finding, Found
 from inspector.triage.storage import instruction, times, unbacked
@@ -15,6 +15,7 @@ CAUSES: tuple[Cause, ...] = (
     *tables.CAUSES,
     *keys.CAUSES,
     *registers.CAUSES,
+    *impossible.CAUSES,
     *rings.CAUSES,
     *devices.CAUSES,
 )

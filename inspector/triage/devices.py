@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Thread
 
 from inspector.devicemaps import BarAt, Mapped, bars_among, mapped_io, nowhere
 from inspector.devices import of_guest, of_monitor_again
@@ -25,11 +26,13 @@ from inspector.virtio.state import DeviceState, QueueState, VirtioState
 @dataclass(frozen=True, slots=True)
 class QueueLook:
     """A queue as it stood at the last stop. ``was`` is the device's side at the first one (None: not known), ``marks``
-    its rings at each stop."""
+    its rings at each stop; ``first`` is all of it at the first one, where buffers were pending then and that was looked
+    at: QEMU looks at the queues again when a guest that it stopped goes on, and then they are as if notified."""
 
     queue: Queue
     was: QueueState | None
     marks: tuple[RingMark, ...]
+    first: Queue | None = None
 
     @property
     def still(self) -> bool:
@@ -94,12 +97,26 @@ class Watch:
 
     def marks(self) -> tuple[RingMark, ...]:
         """Every queue's rings as they are now; at the first stop the devices are asked for."""
-        if not self.begun:
+        first = not self.begun
+        if first:
             self.begun = True
             self._begin()
         if not self.states:
             return ()
-        return tuple(self._marks(self.states[0]))
+        marks = tuple(self._marks(self.states[0]))
+        if first:
+            self._look_first(self.states[0], marks)
+            Thread(target=_made_ready, daemon=True).start()
+        return marks
+
+    def _look_first(self, state: VirtioState, marks: tuple[RingMark, ...]) -> None:
+        """See what is pending before the guest goes on."""
+        available = {(each.device, each.queue): each.avail for each in marks}
+        for device in state.devices:
+            for queue in device.queues:
+                which = device.path, queue.index
+                if available.get(which, queue.last_avail_idx) != queue.last_avail_idx:
+                    self.firsts[which] = read_queue(self.guest.memory, _bus(device, state), device, queue)
 
     def _marks(self, state: VirtioState) -> Iterator[RingMark]:
         for device in state.devices:
@@ -180,7 +197,16 @@ class Watch:
             read_queue(self.guest.memory, _bus(device, state), device, queue),
             was,
             tuple(marks.get((device.path, queue.index), ())),
+            self.firsts.get((device.path, queue.index)),
         )
+
+
+def _made_ready() -> None:
+    """Load what is needed once the guest is stopped for the last time, while it still runs."""
+    import inspector.mappings.ranges
+    import inspector.mappings.runs
+    import inspector.radix.sweep
+    import inspector.spaces  # noqa: F401
 
 
 def at_rest(state: VirtioState, samples: Sequence[Sample]) -> frozenset[tuple[str, int]]:

@@ -10,7 +10,7 @@ from functools import partial
 from inspector.devicemaps import BarAt, Mapped
 from inspector.radix.bits import ATT_TOLERANT
 from inspector.triage.causes.devices import given_up, held, mappings, place, registers, since
-from inspector.triage.devices import DeviceLook
+from inspector.triage.devices import DeviceLook, QueueLook
 from inspector.triage.evidence import Evidence
 from inspector.triage.found import Cause, Confidence, Found
 from inspector.virtio.ring import modern
@@ -19,13 +19,19 @@ from inspector.virtio.ring import modern
 @dataclass(frozen=True, slots=True)
 class Lacking:
     """A driven device whose registers at ``at`` are mapped ``count`` times where ``usual`` are usual (None: not known),
-    and whether a kick of it has been due all the while."""
+    and whether a notification was due at the first stop, or all the while: ``waited`` are the queues that wait for it.
+    """
 
     look: DeviceLook
     at: BarAt
     count: int
     usual: int | None
-    due: bool
+    waited: tuple[QueueLook, ...]
+
+    @property
+    def due(self) -> bool:
+        """Whether any queue waits for a notification that it was to have."""
+        return bool(self.waited)
 
     @property
     def real(self) -> int:
@@ -47,9 +53,15 @@ def lacking(evidence: Evidence) -> Iterator[Lacking]:
     for look, at, count in driven:
         others = usual[look.device.device_id, at.bar.size] - Counter([count])
         common = max((each for each in others if each), default=None)
-        due = any(each.still and each.queue.kick_due for each in look.queues) and held(evidence)
-        if not count or (due and common is not None and count < common):
-            yield Lacking(look, at, count, common, due)
+        waited = tuple(each for each in look.queues if _waits(evidence, each))
+        if not count or (waited and common is not None and count < common):
+            yield Lacking(look, at, count, common, waited)
+
+
+def _waits(evidence: Evidence, queue: QueueLook) -> bool:
+    """Whether a notification is due, and has been for long; or was, before the guest was stopped and went on."""
+    first = queue.first
+    return bool((queue.still and queue.queue.kick_due and held(evidence)) or (first is not None and first.kick_due))
 
 
 # -- what leads nowhere ------------------------------------------------------------------------------------------------
@@ -140,10 +152,11 @@ def _seen(evidence: Evidence, one: Lacking) -> str:
 
 
 def _due(evidence: Evidence, one: Lacking) -> Iterator[str]:
-    for each in one.look.queues:
-        if one.due and each.still and each.queue.kick_due:
-            index = each.queue.state.index
-            yield f"queue {index}: {each.queue.pending} buffers wait for a notification that is due, {since(evidence)}"
+    for each in one.waited:
+        stands = each.still and each.queue.kick_due
+        seen = each.queue if stands or each.first is None else each.first
+        when = f"have waited {since(evidence)}," if stands else "waited, when the guest was stopped,"
+        yield f"queue {each.queue.state.index}: {seen.pending} buffers {when} for a notification that was due"
 
 
 def not_mapped(evidence: Evidence) -> Iterator[Found]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from inspector.triage.causes.devices import held, mappings, place, registers, since, usable
 from inspector.triage.causes.registers import astray, lacking
@@ -11,7 +11,7 @@ from inspector.triage.evidence import Evidence
 from inspector.triage.found import Cause, Confidence, Found
 from inspector.virtio import words
 from inspector.virtio.layout import NO_INTERRUPT, behind
-from inspector.virtio.ring import Problem
+from inspector.virtio.ring import Queue
 from inspector.virtio.words import BALLOON, BLOCK, CONSOLE, FS, GPU, INPUT, IOMMU, MEM, NET, PMEM, RNG, SCSI, VSOCK
 
 NINE_P = 9
@@ -181,7 +181,14 @@ def _pending(evidence: Evidence, due: bool) -> Iterator[tuple[DeviceLook, QueueL
             yield look, queue, False
 
 
+UNANSWERED = (
+    "nothing answers at any of its memory BARs, so that notifications are lost: the PCI command register may have "
+    "them off"
+)
+
+
 def _available_not_taken(evidence: Evidence) -> Iterator[Found]:
+    yield from _lost_before(evidence)
     for look, queue, at_once in _pending(evidence, True):
         mark = queue.marks[-1]
         said = [
@@ -192,10 +199,7 @@ def _available_not_taken(evidence: Evidence) -> Iterator[Found]:
             else "the device does not ask to be left alone, so that a notification was due",
         ]
         if look.device.slot and registers(look) is None:
-            said.append(
-                "nothing answers at any of its memory BARs, so that notifications are lost: the PCI command register "
-                "may have them off"
-            )
+            said.append(UNANSWERED)
         if not at_once:
             said.append("such a device may rightly leave them: its source, or who reads it, may have it wait")
         busy = bool(queue.queue.taken)
@@ -203,6 +207,7 @@ def _available_not_taken(evidence: Evidence) -> Iterator[Found]:
 
 
 def _available_not_notified(evidence: Evidence) -> Iterator[Found]:
+    yield from _untold_before(evidence)
     for look, queue, at_once in _pending(evidence, False):
         mark = queue.marks[-1]
         asked = (
@@ -222,6 +227,50 @@ def _available_not_notified(evidence: Evidence) -> Iterator[Found]:
         )
 
 
+def _before(evidence: Evidence) -> Iterator[tuple[DeviceLook, QueueLook, Queue]]:
+    """Queues that had something pending before the guest went on, and were seen to as it did: QEMU looks at a queue
+    then without being notified, so that what was lost before is found now."""
+    elsewhere = _elsewhere(evidence)
+    for look, queue in _queues(evidence):
+        first = queue.first
+        if first is None or not first.pending or first.problems or queue.still or look.device.path in elsewhere:
+            continue
+        if _of(TAKEN_AT_ONCE, look, queue) and look.device.device_id != NET:
+            yield look, queue, first
+
+
+FOUND_NOW = "since the guest was stopped and went on they were taken, for QEMU then looks at its queues by itself"
+
+
+def _lost_before(evidence: Evidence) -> Iterator[Found]:
+    for look, queue, first in _before(evidence):
+        if first.kick_due and look.device.slot and registers(look) is None:
+            yield _found(
+                look,
+                queue,
+                "medium",
+                "avail",
+                f"{first.pending} buffers were pending when the guest was stopped, and a notification was due",
+                UNANSWERED,
+                FOUND_NOW,
+            )
+
+
+def _untold_before(evidence: Evidence) -> Iterator[Found]:
+    for look, queue, first in _before(evidence):
+        if first.kick_due is False and not first.taken and first.used is not None:
+            asked = f"only after {first.used.event} (avail_event)" if _events(look) else "never (NO_NOTIFY)"
+            yield _found(
+                look,
+                queue,
+                "medium",
+                "used",
+                f"{first.pending} buffers were pending when the guest was stopped; the device held no other, and "
+                f"asked to be notified {asked}, so that the driver did not",
+                FOUND_NOW,
+            )
+
+
 def _not_finished(evidence: Evidence) -> Iterator[Found]:
     for look, queue in _standing(evidence):
         taken = queue.queue.taken
@@ -237,81 +286,7 @@ def _not_finished(evidence: Evidence) -> Iterator[Found]:
             )
 
 
-# -- what cannot be ----------------------------------------------------------------------------------------------------
-
-
-def _problems(evidence: Evidence, wanted: Callable[[DeviceLook, Problem], bool], part: str) -> Iterator[Found]:
-    """Problems of queues, those of a device that gave up over them included."""
-    for look in evidence.devices.looks:
-        for queue in look.queues if look.driven else ():
-            said = tuple(each.reason for each in queue.queue.problems if wanted(look, each))
-            if said:
-                rings = (queue.queue.state.desc, queue.queue.state.avail, queue.queue.state.used)
-                as_now = queue.was is not None and (queue.was.desc, queue.was.avail, queue.was.used) == rings
-                still = queue.still if queue.marks else as_now
-                sure: Confidence = "high" if still and held(evidence) else "medium"
-                more = (f"it is so {since(evidence)}",) if sure == "high" else ()
-                yield _found(look, queue, sure, part, *said, *more)
-
-
-INDICES = ("index-impossible", "used-differs", "inuse-impossible", "size-impossible", "head-impossible")
-CHAINS = (
-    "descriptor-impossible", "chain-cycle", "chain-long", "indirect-nested", "indirect-more", "indirect-length",
-)  # fmt: skip
-
-
-def _index(look: DeviceLook, problem: Problem) -> bool:
-    # A device that the host's kernel sees to has its indices there, and QEMU's are old.
-    theirs = ("used-differs", "inuse-impossible") if look.device.vhost else ()
-    return problem.slug in (*INDICES, *CHAINS) and problem.slug not in theirs
-
-
-def _own_addresses(look: DeviceLook) -> bool:
-    """Whether the addresses that it is given are real ones: what an IOMMU makes of others is only presumed."""
-    return not words.has(look.device.features, words.ACCESS_PLATFORM)
-
-
-def _ring_index_impossible(evidence: Evidence) -> Iterator[Found]:
-    yield from _problems(evidence, _index, "avail")
-
-
-def _ring_not_ram(evidence: Evidence) -> Iterator[Found]:
-    yield from _problems(evidence, lambda look, each: each.slug == "ring-not-ram" and _own_addresses(look), "desc")
-
-
-def _buffer_not_ram(evidence: Evidence) -> Iterator[Found]:
-    slugs = ("buffer-not-ram", "table-not-ram")
-    yield from (
-        each
-        for each in _problems(evidence, lambda look, one: one.slug in slugs and _own_addresses(look), "desc")
-        if each.ra is not None
-    )
-
-
 CAUSES: tuple[Cause, ...] = (
-    Cause(
-        "ring-not-ram",
-        "a ring is where no RAM is",
-        "The device was given an address for a part of a queue that no RAM is behind, or that is RAM no more.",
-        "Look at the addresses by 'virtio', and for who wrote them or took the memory away.",
-        _ring_not_ram,
-    ),
-    Cause(
-        "buffer-not-ram",
-        "a buffer that was made available is where no RAM is",
-        "A descriptor behind a pending head holds an address that no RAM is behind: the device gives up over it, or "
-        "drops it.",
-        "Look at the chain by 'virtio', and at the driver that put the address there.",
-        _buffer_not_ram,
-    ),
-    Cause(
-        "ring-index-impossible",
-        "an index in a ring cannot be",
-        "An index is further ahead than the queue is large, is not what the device wrote, or names a descriptor that "
-        "is not there: something wrote over the ring.",
-        "Look at the ring by 'virtio', and for who else writes to its memory.",
-        _ring_index_impossible,
-    ),
     Cause(
         "interrupt-not-taken",
         "a driver waits for an interrupt that the device has raised",
