@@ -218,6 +218,20 @@ class Machine:
             raise self._died()
         return self._qmp.execute(command, arguments)
 
+    def stood(self) -> float:
+        """For how many seconds the vCPUs stood still since this was asked last, by QEMU's own events of it."""
+        self.qmp("query-status")  # what came before its answer is told by now
+        assert self._qmp is not None
+        total, since = 0.0, None
+        for event in self._qmp.events:
+            at = event["timestamp"]["seconds"] + event["timestamp"]["microseconds"] / 1e6
+            if event["event"] == "STOP":
+                since = at
+            elif event["event"] == "RESUME" and since is not None:
+                total, since = total + at - since, None
+        self._qmp.events.clear()
+        return total
+
     def hmp(self, line: str, *, cpu: int | None = None) -> str:
         """What QEMU's human monitor prints for ``line``, asked of vCPU ``cpu`` (the first)."""
         if not self.alive or self._qmp is None:

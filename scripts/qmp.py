@@ -1,4 +1,4 @@
-"""QMP, as far as the harness needs it: one connection, one command at a time, events dropped.
+"""QMP, as far as the harness needs it: one connection, one command at a time, the latest events kept.
 
 Blocking on purpose, and without a dependency: the harness asks a handful of questions and each has a
 limit. The wire is JSON, one object a line (QEMU, docs/interop/qmp-spec)."""
@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from inspector.errors import ProtocolError, ReplyTimeout, TargetLost
+
+MOST_EVENTS = 1000
 
 
 class Qmp:
@@ -22,6 +25,8 @@ class Qmp:
         self.path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._buffer = b""
+        self.events: deque[dict[str, Any]] = deque(maxlen=MOST_EVENTS)
+        """Those that came before the answer to a command, the latest last."""
         try:
             self._socket.settimeout(timeout)
             self._socket.connect(str(path))
@@ -55,6 +60,8 @@ class Qmp:
                 return message["return"]
             if "error" in message:
                 raise ProtocolError(f"QEMU refused {command!r}: {message['error'].get('desc')}; check its arguments")
+            if "event" in message:
+                self.events.append(message)
 
     def hmp(self, line: str, *, cpu: int | None = None, timeout: float = 30.0) -> str:
         """What the human monitor prints for ``line``, with plain newlines; ``cpu`` is the vCPU it is asked of."""

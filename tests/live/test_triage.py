@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -77,6 +78,62 @@ def test_nothing_is_wrong_with_a_busy_guest(guest: Machine, capsys: pytest.Captu
             status, found = told(guest, capsys, "--seconds", "1")
             assert (status, [each["verdict"] for each in found]) == (0, ["healthy"]), found
             assert found[0]["confidence"] == "medium"
+
+
+@pytest.mark.guests("pseries-p9", "powernv9")
+def test_the_time_that_is_told_is_not_less_than_half_of_what_it_was(
+    guest: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (("--ram", str(guest.ram_file)), ()):
+        guest.stood()
+        _, (found,) = told(guest, capsys, "--seconds", "1", *words)
+        true = guest.stood() * 1000
+        with capsys.disabled():
+            print(f"\n{guest.kind.name} {words[:1]}: told {found['stood_ms']} ms, of {true:.0f} ms by QEMU's events")
+        assert found["stood_ms"] >= true / 2
+
+
+@pytest.mark.guests("pseries-p9", "powernv9")
+def test_a_loop_of_a_user_runs_and_the_other_vcpu_is_idle(guest: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    task = guest.shell("taskset 2 sh -c 'while :; do :; done' >/dev/null 2>&1 & echo $!").strip()
+    try:
+        seen = [
+            told(guest, capsys, "--seconds", "1", "--ram", str(guest.ram_file))[1][0]["vcpus"] for _ in range(TIMES)
+        ]
+    finally:
+        guest.shell(f"kill {task}")
+    idle, looping = [each[0] for each in seen], [each[1] for each in seen]
+    assert {each["halted"] for each in looping} == {0}
+    assert {each["doing"] for each in looping} <= {"running", "spinning"}
+    assert "user" in {each["mode"] for each in looping}
+    assert all(each["time_base"] > 0 for each in looping)
+    assert any(each["doing"] == "halted" for each in idle)
+
+
+@pytest.mark.guests("pseries-firmware")
+def test_firmware_is_called_so(guest: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([guest.target, "triage", "--json"]) in (0, 1)
+    (found,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert found["vcpus"][0]["mode"] == "firmware"
+    assert found["samples"] == 1
+
+
+@pytest.mark.guests("pseries-p9", "powernv9")
+def test_a_back_trace_is_the_kernels_own(guest: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """An idle vCPU comes into its loop the same way each time, and the kernel tells it, by SysRq's ``l``."""
+    guest.shell("dmesg -c >/dev/null; echo l > /proc/sysrq-trigger; sleep 1")
+    traces = guest.shell("dmesg").split("Call Trace:")[1:]
+    ways = [re.findall(r"\] (\w+)\+0x[0-9a-f]+/0x[0-9a-f]+$", each, re.MULTILINE) for each in traces]
+    assert main([guest.target, "triage", "--json", "--seconds", "1", "--vmlinux", str(guest.vmlinux)]) == 0
+    (found,) = map(json.loads, capsys.readouterr().out.splitlines())
+    mine = [
+        [step["name"].partition("+")[0] for step in each["trace"] if step["how"] == "saved"]
+        for each in found["vcpus"]
+        if each["doing"] == "halted"
+    ]
+    idle = [way[way.index("do_idle") :] for way in ways if "do_idle" in way]
+    assert idle
+    assert all(way in [each[each.index("do_idle") :] for each in mine] for way in idle), (idle, mine)
 
 
 @pytest.mark.guests("powernv9-kvm")
