@@ -50,7 +50,8 @@ class StubFacts:
 
     ``gdb_address`` is what gdb is to be told for a TCP stub: numbers only, as the kernel gave them.
     ``machine`` is QEMU's name for its type, empty where it does not say. ``unix_path`` is the server's own name for its
-    Unix socket, and ``listener`` the OS process that began to listen there (0: unknown).
+    Unix socket, and ``listener`` the OS process that began to listen there (0: unknown). ``met_at`` is when it was
+    connected to, by the monotonic clock.
     ``found_running`` is None where it cannot be told; ``version`` is QEMU's (major, minor) or None."""
 
     packet_size: int
@@ -62,6 +63,7 @@ class StubFacts:
     gdb_address: str
     unix_path: str = ""
     listener: int = 0
+    met_at: float = 0.0
 
 
 class StubSocket:
@@ -192,15 +194,34 @@ class StubSocket:
         )
 
 
-def probe(endpoint: Endpoint, path: str | None = None, limit: float = LIMIT) -> StubFacts:
-    """Look at the stub at ``endpoint`` and leave the guest as it was.
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A stub that was looked at, its guest still standing, and the connection that holds it.
 
-    A guest whose earlier state cannot be told is left stopped, for gdb to attach to. Raises ConnectError,
+    Letting the guest go before gdb comes would have it stopped twice; and whenever QEMU's guest goes on, its virtio
+    devices look for what they were not told of (``virtio_device_start_ioeventfd_impl``), so that a notification that
+    was lost is lost no more, and nobody can see that it was."""
+
+    facts: StubFacts
+    stub: StubSocket
+
+    def hand_over(self) -> None:
+        """Close, the guest standing still. gdb is to have been told to attach by then: it does so even should this
+        program be killed now, and lets the guest go where it ran (launch.LEAVE)."""
+        self.stub.leave(resume=False)
+
+    def let_go(self) -> None:
+        """Close, leaving the guest as it was found; one of which that cannot be told stands."""
+        self.stub.leave(resume=self.facts.found_running is True)
+
+
+def probe(endpoint: Endpoint, path: str | None = None, limit: float = LIMIT) -> Held:
+    """Look at the stub at ``endpoint``, and hold it. Where that raises, the guest is left as it was: ConnectError,
     ProtocolError, WrongArchitecture."""
+    met_at = monotonic()
     stub = StubSocket(endpoint, path, limit)
     answered = False
     found_running: bool | None = None
-    wanted = False
     try:
         first = stub.ask(SUPPORTED)
         answered = True
@@ -223,17 +244,27 @@ def probe(endpoint: Endpoint, path: str | None = None, limit: float = LIMIT) -> 
                 f"the stub at {endpoint} offers no physical reads;"
                 " use qemu-system-ppc64 4.1 or later, not a user-mode one"
             )
-        wanted = True
-    finally:
+        unix_path = stub.peer if isinstance(stub.peer, str) else ""
+        address = _numeric(stub.peer)
+    except BaseException:
         if not answered:
             stub.abandon()
         else:
-            stub.leave(resume=found_running is True or (found_running is None and not wanted))
-    unix_path = stub.peer if isinstance(stub.peer, str) else ""
-    address = _numeric(stub.peer)
-    return StubFacts(
-        int(size[1], 16), version, version_text, machine, status, found_running, address, unix_path, stub.listener
+            stub.leave(resume=found_running is not False)
+        raise
+    facts = StubFacts(
+        int(size[1], 16),
+        version,
+        version_text,
+        machine,
+        status,
+        found_running,
+        address,
+        unix_path,
+        stub.listener,
+        met_at,
     )
+    return Held(facts, stub)
 
 
 def release(endpoint: Endpoint, resume: bool) -> None:

@@ -11,7 +11,6 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from time import monotonic
 
 from inspector.errors import ConnectError, ProtocolError, ReplyTimeout, TargetLost, ToolMissing
 from inspector.gdbmi import launch, preflight, reading
@@ -31,10 +30,20 @@ class Cpu:
     tid: int
 
 
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A gdb that waits to be told whom to attach to: its version, and whether launch.LEAVE is in place in it."""
+
+    version: str
+    guarded: bool
+
+
 class GdbSession:
     """An attached gdb. Made by :func:`attach`; :meth:`close` leaves the guest as it was found."""
 
-    def __init__(self, transport: Transport, stub: preflight.StubFacts, endpoint: Endpoint, clock: Clock) -> None:
+    def __init__(
+        self, transport: Transport, started: Started, stub: preflight.StubFacts, endpoint: Endpoint, clock: Clock
+    ) -> None:
         self.transport = transport
         self.stub = stub
         self.endpoint = endpoint
@@ -44,13 +53,13 @@ class GdbSession:
         self.ram = RamMap(())
         self.cpus: tuple[Cpu, ...] = ()
         self.register_numbers: dict[str, int] = {}
-        self.gdb_version = ""
-        self.guarded = False
-        self._in_bulk = False
+        self.gdb_version = started.version
+        self.guarded = started.guarded
         """Whether gdb lets the guest go by itself, should this program be killed; so does one that has Python."""
+        self._in_bulk = self.guarded and reading.files_may_grow()
         self.attached = False
-        self.attached_at = 0.0
-        """When gdb began to attach, by the monotonic clock: the guest stands from about then on."""
+        self.attached_at = stub.met_at
+        """When the stub was met, by the monotonic clock: the guest stands from about then on."""
         self.ready = False
         """Whether reads are physical and gdb's regions hold the RAM map of this stop."""
         self._regions: list[tuple[int, int]] = []
@@ -91,29 +100,15 @@ class GdbSession:
 
     # attaching
 
-    def connect(self, address: str, limit: float) -> None:
-        """Attach gdb and make the session ready. ``address`` is never a user's text."""
-        send = self.transport.submit
-        known = send("-gdb-set architecture powerpc:common64")
-        follow = send("-gdb-set architecture auto")
-        stopped = send(_console(f"set ${launch.FOUND_STOPPED} = {int(self.found_running is False)}"))
-        settings = [
-            send(_console(f"set {name} {max(2, int(limit))}")) for name in ("remotetimeout", "tcp connect-timeout")
-        ]
-        guard = send(f"-data-evaluate-expression ${launch.GUARD}")
-        version = send(_console("show version"))
-        finish = self.transport.finish
-        if finish(known, "set architecture").result == b"error":
-            raise ToolMissing("a gdb that knows 64-bit PowerPC", "apt install gdb-multiarch")
-        for token in (follow, stopped, *settings):
-            finish(token)
-        self.guarded = finish(guard).line == b'done,value="1"'
-        self._in_bulk = self.guarded and reading.files_may_grow()
-        found = re.search(r"(\d+\.\d[\w.-]*)\s*$", finish(version).text().split("\n", 1)[0])
-        self.gdb_version = found[1] if found else ""
-        self.attached_at = monotonic()
+    def connect(self, held: preflight.Held, limit: float) -> None:
+        """Attach gdb, to a stub that is held for it, and make the session ready."""
+        stopped = self.transport.submit(_console(f"set ${launch.FOUND_STOPPED} = {int(self.found_running is False)}"))
+        select = f"-target-select remote {held.facts.gdb_address or launch.SOCKET_NAME}"
+        selected = self.transport.submit(select)
+        held.hand_over()
         try:
-            self.command(f"-target-select remote {address}", limit + 2)
+            self.transport.finish(stopped)
+            self.transport.check(select, self.transport.finish(selected, select, limit + 2))
         except MiError as refused:
             raise ConnectError(
                 f"gdb could not attach to {self.where} ({' '.join(refused.message.split())});"
@@ -239,23 +234,47 @@ def attach(endpoint: Endpoint, clock: Clock, *, gdb: str = "gdb-multiarch", time
     start = launch.prepare(gdb)
     transport: Transport | None = None
     session: GdbSession | None = None
+    held: preflight.Held | None = None
     try:
         transport = Transport(start.argv, env=start.env, cwd=start.directory, timeout=timeout)
         import pygdbmi.gdbmiparser  # noqa: F401  # takes as long as gdb's own start, and meanwhile
 
         path = launch.link_socket(start, endpoint.path) if endpoint.path is not None else None
-        stub = preflight.probe(endpoint, path, min(timeout, preflight.LIMIT))
-        session = GdbSession(transport, stub, endpoint, clock)
-        session.connect(stub.gdb_address or launch.SOCKET_NAME, timeout)
+        started = _settled(transport, timeout)  # first, for from the look at the stub on the guest stands
+        held = preflight.probe(endpoint, path, min(timeout, preflight.LIMIT))
+        session = GdbSession(transport, started, held.facts, endpoint, clock)
+        connecting, held = held, None
+        session.connect(connecting, timeout)
         return session
     except BaseException:
+        if held is not None:
+            held.let_go()
         if session is not None and session.attached:
             session.close()
         elif transport is not None:
             transport.close()  # gdb's standard input ends, and LEAVE does what is left to do
+            if session is not None and session.found_running is not False:
+                preflight.release(endpoint, resume=True)  # it was held for a gdb that did not come
         raise
     finally:
         start.remove_directory()
+
+
+def _settled(transport: Transport, limit: float) -> Started:
+    """Wait until gdb has started, and give it its last settings. Raises ToolMissing where it knows no ppc64."""
+    send, finish = transport.submit, transport.finish
+    known = send("-gdb-set architecture powerpc:common64")
+    rest = [send("-gdb-set architecture auto")]
+    rest += [send(_console(f"set {name} {max(2, int(limit))}")) for name in ("remotetimeout", "tcp connect-timeout")]
+    guard = send(f"-data-evaluate-expression ${launch.GUARD}")
+    version = send(_console("show version"))
+    if finish(known, "set architecture").result == b"error":
+        raise ToolMissing("a gdb that knows 64-bit PowerPC", "apt install gdb-multiarch")
+    for token in rest:
+        finish(token)
+    guarded = finish(guard).line == b'done,value="1"'
+    found = re.search(r"(\d+\.\d[\w.-]*)\s*$", finish(version).text().split("\n", 1)[0])
+    return Started(found[1] if found else "", guarded)
 
 
 def _console(command: str) -> str:

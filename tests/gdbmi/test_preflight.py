@@ -11,12 +11,15 @@ import pytest
 
 from inspector.errors import ConnectError, InspectorError, ProtocolError, WrongArchitecture
 from inspector.gdbmi.endpoint import Endpoint
-from inspector.gdbmi.preflight import judge, probe
+from inspector.gdbmi.preflight import StubFacts, judge, probe
 from tests.gdbmi.fakes import TARGET_XML, FakeStub, framed
 
 
-def look(stub: FakeStub, limit: float = 5.0) -> object:
-    return probe(Endpoint("127.0.0.1", stub.port), None, limit)
+def look(stub: FakeStub, limit: float = 5.0) -> StubFacts:
+    """What is found; the guest is left as it was."""
+    held = probe(Endpoint("127.0.0.1", stub.port), None, limit)
+    held.let_go()
+    return held.facts
 
 
 @contextmanager
@@ -28,12 +31,22 @@ def sentence(error: type[InspectorError], words: str) -> Iterator[None]:
 
 def test_a_running_guest_is_seen_and_let_run_on() -> None:
     with FakeStub(running=True) as stub:
-        facts = probe(Endpoint("localhost", stub.port))
+        held = probe(Endpoint("localhost", stub.port))
+        assert b"D;1" not in stub.packets, "it stands until gdb comes"
+        held.let_go()
+        facts = held.facts
         assert stub.closed.wait(5)
     assert facts.found_running is True
     assert facts.version == (7, 2)
     assert facts.gdb_address == f"127.0.0.1:{stub.port}"
     assert stub.packets[-1] == b"D;1"
+
+
+def test_a_running_guest_that_is_handed_over_stands() -> None:
+    with FakeStub(running=True) as stub:
+        probe(Endpoint("127.0.0.1", stub.port)).hand_over()
+        assert stub.closed.wait(5)
+    assert b"D;1" not in stub.packets
 
 
 @pytest.mark.parametrize(
@@ -42,7 +55,7 @@ def test_a_running_guest_is_seen_and_let_run_on() -> None:
 )
 def test_a_stopped_guest_is_left_stopped(version: str, status: str, found: bool | None) -> None:
     with FakeStub(running=False, version=version, status=status) as stub:
-        facts = probe(Endpoint("127.0.0.1", stub.port))
+        facts = look(stub)
         assert stub.closed.wait(5)
     assert facts.found_running is found
     assert b"D;1" not in stub.packets
@@ -116,7 +129,7 @@ def test_a_reply_that_stops_in_the_middle() -> None:
 
 def test_replies_a_second_late_are_replies() -> None:
     with FakeStub(delay=1.0) as stub:
-        facts = probe(Endpoint("127.0.0.1", stub.port))
+        facts = look(stub)
     assert facts.found_running is True
 
 

@@ -302,6 +302,26 @@ def test_stepping(tmp_path: Path, reply: str, steps: bool) -> None:
             control.step(2)
 
 
+@pytest.mark.parametrize("running", [True, False])
+def test_a_gdb_that_cannot_attach_leaves_the_guest_as_it_was(tmp_path: Path, running: bool) -> None:
+    refuses = {"match": "^-target-select", "say": record('error,msg="Connection refused."')}
+    with FakeStub(running=running) as stub:
+        with pytest.raises(ConnectError, match="could not attach"):
+            attach(Endpoint("127.0.0.1", stub.port), Clock(), gdb=FakeGdb(tmp_path, [refuses, *attach_rules()]).path)
+        assert stub.closed.wait(10)
+        assert (stub.packets[-1] == b"D;1") is running
+
+
+def test_the_guest_stands_from_the_first_look_on(tmp_path: Path) -> None:
+    """gdb is told to attach before the connection that holds the guest is closed, and that lets nothing go."""
+    with FakeStub() as stub:
+        session = attach(Endpoint("127.0.0.1", stub.port), Clock(), gdb=FakeGdb(tmp_path, attach_rules()).path)
+        assert stub.closed.wait(10)
+        assert b"D;1" not in stub.packets
+        assert session.attached_at > 0
+        session.close()
+
+
 def test_a_gdb_that_dies_makes_the_guest_let_go_over_a_bare_socket(tmp_path: Path) -> None:
     dies = {"match": "memory-bytes", "say": "", "die": True}
     with FakeStub() as stub:

@@ -214,8 +214,10 @@ def test_no_gdb(tmp_path: Path) -> None:
         assert stub.packets == [], "the guest was disturbed for nothing"
 
 
-def test_wrong_words_and_nobody_there() -> None:
+def test_wrong_words_and_nobody_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="gdb:HOST:PORT"):
         open_live("gdb:nonsense")
     with pytest.raises(ConnectError):
-        open_live("gdb:unix:/nonexistent/| true", gdb="true")
+        open_live("gdb:unix:/nonexistent/| true", gdb=FakeGdb(tmp_path, attach_rules()).path)
+    with pytest.raises(TargetLost, match="gdb ended"):
+        open_live("gdb:unix:/nonexistent/socket", gdb="true")
