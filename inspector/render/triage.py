@@ -25,9 +25,11 @@ def text(result: Triaged | Looked, style: Style) -> Iterator[str]:
     ]
     where += [
         f"{name} {value:#x}"
-        for name, value in (("NIP", found.nip), ("EA", found.ea), ("guest real", found.ra))
+        for name, value in (("NIP", found.nip), ("EA", found.ea), ("guest real" if found.lpid else "real", found.ra))
         if value is not None
     ]
+    if found.device is not None:
+        yield from style.wrap(found.device, "  ")
     if where:
         yield from style.wrap(", ".join(where), "  ")
     for each in found.evidence:

@@ -114,6 +114,8 @@ def _walked(answer: Translation, hardware: Translation) -> str:
     to = answer.gra if answer.ra is None else answer.ra
     if to is None or to in (hardware.ra, hardware.gra):
         return "finds it"
+    if not hardware.ok:
+        return f"ends at {to:#x}, for it asks for no rights"
     return f"finds it at {to:#x}, which is elsewhere"
 
 

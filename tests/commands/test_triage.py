@@ -77,6 +77,18 @@ def test_a_person_reads_the_verdict_first(capsys: pytest.CaptureFixture[str]) ->
     assert too_long(lines) == []
 
 
+def test_a_person_reads_which_device_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    masked = str(FIXTURES / "hangs" / "debian-function-masked.core.gz")
+    assert main([masked, "triage", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert main([masked, "triage"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == f"  {found['device']}"
+    assert "virtio-blk, queue" in lines[2]
+    assert lines[3] == f"  real {found['ra']}", "not a guest's: it is this machine's"
+    assert too_long(lines) == []
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_nothing_wrong_is_found_in_the_others(name: str) -> None:
     with inspector.open_target(name) as seen:
