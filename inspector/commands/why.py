@@ -13,11 +13,11 @@ from inspector.errors import UsageError
 from inspector.guest import Guest
 from inspector.radix.bits import MSR_PR
 from inspector.radix.hindsight import Held
-from inspector.radix.prediction import Prediction, Record, predict, records
+from inspector.radix.prediction import Prediction, Record, interrupted, predict, records
 from inspector.radix.translation import Access, Translation
 from inspector.recordedfaults import Comparison
 from inspector.targets.base import FAULT
-from inspector.walkers import as_whom
+from inspector.walkers import as_whom, hardware
 
 ID_BITS = 32
 """Of PIDR and LPIDR."""
@@ -52,11 +52,14 @@ def why(
     pid: int | None = None,
     lpid: int | None = None,
     nested: tuple[int, int] | None = None,
+    as_of: str | None = None,
 ) -> Why:
     """Whether this access would fault now, asked as Guest.translate asks. Without ``access`` it is what the vCPU
     recorded of this address, or else a fetch where NIP is, and a load anywhere else.
 
     ``nested`` is as Guest.translate has it: what a KVM host's vCPU recorded while it ran a guest's guest is of that.
+    ``as_of`` names the register, SRR1 or HSRR1, that holds the MSR to ask by: that of the code which was interrupted,
+    where the vCPU is in the interrupt's handler by now. It goes with no other process or partition.
 
     Raises what Guest.translate raises."""
     known = _registers(guest, cpu)
@@ -64,8 +67,12 @@ def why(
     chosen = ""
     if access is None:
         access, chosen = _chosen(ea, known.get("nip"), found)
-    answer = guest.translate(ea, access=access, pid=pid, lpid=lpid, nested=nested, cpu=cpu)
     context, within = as_whom(guest.context(cpu), ea, pid, lpid, nested)
+    if as_of is None:
+        answer = guest.translate(ea, access=access, pid=pid, lpid=lpid, nested=nested, cpu=cpu)
+    else:
+        context = interrupted(context, guest.registers(cpu, (as_of,)).need(as_of))
+        answer = hardware(guest, context, ea, access, within)
     aside = ""
     recorded: tuple[Held, ...] = ()
     if guest.running:
@@ -108,10 +115,12 @@ def _why(session: Session, arguments: Namespace) -> Iterator[Why]:
     cpu = numbers["cpu"]
     if cpu is not None and cpu not in guest.target.cpus:
         raise UsageError(f"there is no vCPU {cpu}; there are: {', '.join(map(str, guest.target.cpus))}")
-    nested = nested_of(session, arguments)
+    pid, lpid, nested, as_of = numbers["pid"], numbers["lpid"], nested_of(session, arguments), arguments.as_of
+    if as_of is not None and (pid, lpid, nested) != (None, None, None):
+        raise UsageError("--as-of asks as this very vCPU was; leave out --pid, --lpid and --nested, or --as-of")
     yield from session.each(
         arguments.ea,
-        lambda ea: why(guest, ea, arguments.access, cpu=cpu, pid=numbers["pid"], lpid=numbers["lpid"], nested=nested),
+        lambda ea: why(guest, ea, arguments.access, cpu=cpu, pid=pid, lpid=lpid, nested=nested, as_of=as_of),
     )
 
 
@@ -122,6 +131,9 @@ def _arguments(parser: Parser) -> None:
     parser.add_argument("--pid", metavar="P", help="as if the process with this radix PID ran")
     parser.add_argument("--lpid", metavar="N", help="as if this partition ran")
     parser.add_argument("--nested", metavar="PTCR:N", help=NESTED)
+    parser.add_argument(
+        "--as-of", choices=("srr1", "hsrr1"), help="as it was when it took the interrupt that this has the MSR of"
+    )
 
 
 COMMANDS = (
@@ -137,6 +149,8 @@ COMMANDS = (
         "Names the interrupt that the access would raise now, its vector, what it would write into DAR and DSISR (SRR0 "
         "and SRR1 of a fetch; HDAR, HDSISR, HSRR0, HSRR1 and ASDR of the second stage), and the reason in words. "
         "What the vCPU has recorded of this page is held to that: it agrees, or the difference is explained. Without "
-        "--access it is the access that was recorded of this address, or else a fetch at NIP, a load elsewhere.",
+        "--access it is the access that was recorded of this address, or else a fetch at NIP, a load elsewhere. "
+        "In an interrupt's handler, which may run with relocation off, --as-of srr1 (or hsrr1) asks by the MSR of the "
+        "code that it interrupted.",
     ),
 )

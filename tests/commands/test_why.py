@@ -63,6 +63,19 @@ def test_kuap_and_kuep_are_named() -> None:
     assert int(code["interrupt"]["registers"]["srr1"], 0) & 0x1000_0000
 
 
+def test_in_a_handler_it_can_be_asked_as_the_code_that_was_interrupted() -> None:
+    """The handler runs with relocation off, in which every address is real."""
+    target = linux_target()
+    then = target.files[0].need("msr")
+    target.set(0, nip=0x300, msr=then & ~0x30, srr0=NIP, srr1=then, dar=DATA + (1 << 40), dsisr=0x4000_0000)
+    assert why("$dar", target)["interrupt"] is None
+    data = why("$dar --as-of srr1", target)
+    assert (data["interrupt"]["name"], data["interrupt"]["bits"]) == ("DSI", "0x40000000")
+    assert [each["verdict"] for each in data["recorded"]] == ["agrees"]
+    with pytest.raises(UsageError, match="--as-of"):
+        ask(f"why {DATA:#x} --as-of srr1 --pid 0", target)
+
+
 L2_WORDS = f"--lpid {LPID} --nested {TABLE_AT:#x}:{L2} --pid {L2_PID}"
 
 
