@@ -13,7 +13,7 @@ from inspector.commands.seconds import seconds_argument, seconds_of
 
 if TYPE_CHECKING:
     from inspector.guest import Guest
-    from inspector.triage.found import Finding
+    from inspector.triage.found import Cause, Finding
     from inspector.triage.vcpus import Vcpu
 
 
@@ -52,6 +52,24 @@ class Looked(Answered):
     topic: ClassVar[str] = "triage"
     report: Report
     every: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Known(Answered):
+    """A cause that is looked for, of no guest; ``sign`` says by what it is known."""
+
+    topic: ClassVar[str] = "triage"
+    cause: Cause
+    sign: str
+
+
+def causes() -> Iterator[Known]:
+    """Every cause that there is, in the order in which they are told."""
+    from inspector.triage.catalogue import CAUSES, NOTHING, UNKNOWN
+    from inspector.triage.signs import SIGNS
+
+    for each in (*CAUSES, UNKNOWN, NOTHING):
+        yield Known(each, SIGNS[each.slug])
 
 
 def triage(
@@ -104,6 +122,9 @@ def _prepare() -> None:
 
 
 def _triage(session: Session, arguments: Namespace) -> Iterator[Result]:
+    if arguments.causes:
+        yield from causes()
+        return
     guest = session.at
     since: float | None = getattr(guest.target, "standing_since", None) if session.alone else None
     report = triage(
@@ -120,6 +141,7 @@ def _triage(session: Session, arguments: Namespace) -> Iterator[Result]:
 
 def _arguments(parser: Parser) -> None:
     seconds_argument(parser)
+    parser.add_argument("--causes", action="store_true", help="tell the causes that are looked for, and look for none")
     parser.add_argument("--vcpus", action="store_true", help="show every vCPU closely: its code, access and back trace")
     parser.add_argument(
         "--as",
@@ -140,6 +162,7 @@ COMMANDS = (
             Example("triage", "what is the matter, the most likely first"),
             Example("triage --seconds 0", "by one sample: it is not let run"),
             Example("triage --vcpus", "and every vCPU closely"),
+            Example("triage --causes", "what it looks for: each cause, its signs and what to do"),
             Example("triage --as 4.11", "as if the host's kernel were that one: which walk its KVM makes"),
         ),
         "Samples the registers of every vCPU, holds the accesses that faulted last to the tables, by the hardware's "

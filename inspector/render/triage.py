@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from inspector.commands.triage import Looked, Triaged
+from inspector.commands.triage import Known, Looked, Triaged
 from inspector.render import vcpus
 from inspector.render.style import Style, counted, hexadecimal
 
 
-def text(result: Triaged | Looked, style: Style) -> Iterator[str]:
+def text(result: Triaged | Looked | Known, style: Style) -> Iterator[str]:
     """Lines for a person: the verdict, and under it what it rests on; after the last one the vCPUs."""
+    if isinstance(result, Known):
+        yield style("head", result.cause.slug)
+        yield from style.wrap(result.cause.title, "  ")
+        yield from style.wrap(f"its signs: {result.sign}", "  ", kind="dim")
+        yield from style.wrap(f"it means: {result.cause.meaning}", "  ", kind="dim")
+        yield from style.wrap(f"to do: {result.cause.advice}", "  ", kind="dim")
+        return
     if isinstance(result, Looked):
         yield from _looked(result, style)
         return
@@ -56,8 +63,19 @@ def _looked(result: Looked, style: Style) -> Iterator[str]:
         yield from style.wrap(told, kind="dim")
 
 
-def objects(result: Triaged | Looked) -> Iterator[dict[str, Any]]:
-    """One object a finding, and nothing else; what does not apply is null. The first one has the vCPUs."""
+def objects(result: Triaged | Looked | Known) -> Iterator[dict[str, Any]]:
+    """One object a finding, and nothing else; what does not apply is null. The first one has the vCPUs. An object a
+    cause where they are only told."""
+    if isinstance(result, Known):
+        cause = result.cause
+        yield {
+            "cause": cause.slug,
+            "title": cause.title,
+            "signs": result.sign,
+            "meaning": cause.meaning,
+            "advice": cause.advice,
+        }
+        return
     if isinstance(result, Looked):
         return
     cause, found, report = result.finding.cause, result.finding.found, result.report
