@@ -303,6 +303,7 @@ def _from_search(evidence: Evidence) -> tuple[int | None, Attempt]:
     """The first table that looks like Linux's and translates the linear map."""
     way = "a search of RAM"
     memory = evidence.memory
+    memory.expect(memory.ram.total)  # through gdb, QEMU's kernel reads ahead of each place that the guest never touched
     looked = 0
     for address in _candidates(evidence):
         looked += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -146,3 +148,31 @@ def test_file_and_address(text: str, parsed: tuple[str, int]) -> None:
 def test_file_and_address_refused(text: str) -> None:
     with pytest.raises(UsageError):
         parse_ram_file(text)
+
+
+def resident(path: Path, size: int) -> list[bool]:
+    """Which pages of a file of this ``size`` the kernel has in its cache (mincore(2))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), size) as mapped:
+        held = (ctypes.c_ubyte * (size // mmap.PAGESIZE))()
+        view = ctypes.c_char.from_buffer(mapped)
+        failed = libc.mincore(ctypes.c_void_p(ctypes.addressof(view)), ctypes.c_size_t(size), held)
+        del view
+        assert not failed, ctypes.get_errno()
+    return [bool(each & 1) for each in held]
+
+
+def test_a_small_read_of_what_was_never_touched_fills_no_cache_around_it(tmp_path: Path) -> None:
+    size, file = 4 * SIZE, tmp_path / "ram"
+    with file.open("wb") as empty:
+        empty.truncate(size)
+    before = resident(file, size)
+    source = RamFileSource(str(file), 0, RAM, None, Clock())
+    try:
+        assert source.read(2 * SIZE, 8) == bytes(8)
+        after = resident(file, size)
+        assert sum(after) - sum(before) <= 1
+        assert source.read(0, size) == bytes(size)
+        assert sum(resident(file, size)) >= sum(after)
+    finally:
+        source.close()
