@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from inspector.guest import Guest
 from inspector.triage.devices import Devices, Watch
 from inspector.triage.found import ENOUGH
+from inspector.triage.held import not_held
 from inspector.triage.hostkernel import HostWalk
 from inspector.triage.leading import Leads
 from inspector.triage.orphans import Orphan, orphans
@@ -43,7 +44,7 @@ def gathered(
 ) -> Evidence:
     """All of it, of a guest that stands still and was sampled; ``every`` vCPU is looked at closely, however many there
     are. ``host`` is the kernel whose walk counts for its guests, None where it is to be found."""
-    missed: list[str] = []
+    missed = list(not_held(guest, sampling.samples[-1].cpus if sampling.samples else {}))
     storage = Search(guest, sampling.samples, missed, host).of_all(last_interrupts(sampling.samples))
     again = stuck(guest, sampling.samples, ENOUGH)
     lost = orphans(guest, sampling.samples)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from inspector.gdbmi.monitor import Ticks, parse_ticks
 from inspector.guest import Guest
 from inspector.targets.base import CORE, GENERAL
+from inspector.triage.held import Refusals
 
 MOST = 9
 """Samples; each stops the guest for some hundredths of a second."""
 DEFAULT_SECONDS = 2.0
+CLOSER, APART, CLOSER_SECONDS = 48, 0.002, 2.0
+"""Further stops where a user's access seems to be stuck, how long the guest runs in between, and how long all of them
+may take: a program whose pages its kernel fetches again and again is told from it by one stop at which it has them."""
 STATE = ("pid", "lpidr", "lpcr", "amr", "iamr", "dar", "dsisr", "srr0", "srr1")
 LAST_FAULT = ("hsrr0", "hsrr1", "hdar", "hdsisr", "asdr")
 """What a hypervisor storage interrupt leaves in a vCPU's registers until the next (Power ISA 3.0B, book III, 6.5.16):
@@ -43,13 +47,16 @@ class RingMark:
 class Sample:
     """The registers at one stop, by vCPU and canonical name, as far as they are known; ``at`` is in seconds from the
     first sample. ``halted`` says of a vCPU whether it waits for an interrupt, where that is known; ``rings`` are those
-    of virtio devices; ``ticks`` are the vCPUs' clocks, asked for at the first and at the last stop."""
+    of virtio devices; ``ticks`` are the vCPUs' clocks, asked for at the first and at the last stop. ``refused`` says by
+    the register that names an access (DAR, SRR0) at how many of all stops the tables refused it just as it is recorded:
+    0 where they allowed it at any, nothing where it was not held to them."""
 
     at: float
     cpus: Mapping[int, Mapping[str, int]]
     halted: Mapping[int, bool] = field(default_factory=dict)
     rings: tuple[RingMark, ...] = ()
     ticks: Mapping[int, Ticks] = field(default_factory=dict)
+    refused: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass
@@ -107,26 +114,49 @@ def taken(
         sampling.why_one = "no time was given to it"
     begun = clock()
     ran = 0.0
+    refusals = Refusals(guest)
     count = 1 if sampling.why_one else MOST
     for number in range(count):
         if number:
             until = begun + sampling.asked * number / (count - 1)
-            ran += _let_run(guest, until, sampling, clock, meanwhile if number == 1 else no_marks)
+            if number == count - 1:
+                ran += _looked_closer(guest, refusals, sampling, clock)
+            if not sampling.why_one:
+                ran += _let_run(guest, until, sampling, clock, meanwhile if number == 1 else no_marks)
         last = number == count - 1 or bool(sampling.why_one)
-        sampling.samples.append(_sample(guest, clock() - begun, marks, ticks=last or not number))
+        sampling.samples.append(_sample(guest, clock() - begun, marks, refusals, ticks=last or not number))
         if sampling.why_one:
             break
+    sampling.samples = [replace(each, refused=refusals.of(each.cpus)) for each in sampling.samples]
     if guest.target.control is not None:
         sampling.stood = clock() - begun - ran
     return sampling
 
 
-def _sample(guest: Guest, at: float, marks: Callable[[], tuple[RingMark, ...]], *, ticks: bool) -> Sample:
+def _sample(
+    guest: Guest, at: float, marks: Callable[[], tuple[RingMark, ...]], refusals: Refusals, *, ticks: bool
+) -> Sample:
     control = guest.target.control
+    known = dict(_registers(guest))
     if control is None:
-        return Sample(at, dict(_registers(guest)), {}, marks())
+        return Sample(at, known, {}, marks())
     clocks = parse_ticks(control.monitor([CLOCKS])[0]) if ticks else {}
-    return Sample(at, dict(_registers(guest)), control.halted(), marks(), clocks)
+    halted = control.halted()
+    refusals.look(known, halted)
+    return Sample(at, known, halted, marks(), clocks)
+
+
+def _looked_closer(guest: Guest, refusals: Refusals, sampling: Sampling, clock: Callable[[], float]) -> float:
+    """Stop it a few more times to see whether an access is refused each time; for how many seconds it ran meanwhile."""
+    ran, end = 0.0, clock() + CLOSER_SECONDS
+    for _ in range(CLOSER):
+        cpus = refusals.doubtful
+        if not cpus or sampling.why_one or clock() > end:
+            break
+        ran += _let_run(guest, clock() + APART, sampling, clock, no_marks)
+        known = {cpu: each for cpu, each in _registers(guest) if cpu in cpus}
+        refusals.look(known, guest.control.halted())
+    return ran
 
 
 def _let_run(

@@ -31,6 +31,11 @@ samples = st.builds(
     at=seconds,
     cpus=st.dictionaries(st.integers(0, 4095), st.dictionaries(st.sampled_from(["nip", "r31"]), words64), max_size=3),
     halted=st.dictionaries(st.integers(0, 4095), st.booleans(), max_size=3),
+    refused=st.dictionaries(
+        st.integers(0, 4095),
+        st.dictionaries(st.sampled_from(["DAR", "SRR0"]), st.integers(0, 99), max_size=2),
+        max_size=3,
+    ),
 )
 samplings = st.builds(
     Sampling, seconds, st.lists(samples, min_size=1, max_size=4), st.none() | seconds, st.text(max_size=5)

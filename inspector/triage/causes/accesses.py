@@ -9,8 +9,9 @@ from inspector.radix.bits import PTE_PRIVILEGED, RPDB_MASK, RPDS_MASK
 from inspector.radix.translation import Step, Translation
 from inspector.triage.evidence import Evidence
 from inspector.triage.found import ENOUGH, Found
+from inspector.triage.held import SEGMENT
 from inspector.triage.storage import instruction
-from inspector.triage.stuck import SEGMENT, Stuck
+from inspector.triage.stuck import Stuck
 
 KINDS = {"r": "a load", "w": "a store", "x": "the fetch of itself"}
 OUTSIDE = {
@@ -117,6 +118,8 @@ def _doubt(each: Stuck) -> Iterator[str]:
             "it was not seen to be gone back to with the tables as they are: a program that gives a page back and "
             "touches it again, over and over, looks the same"
         )
+    elif each.refused:
+        yield f"the tables refused it at {each.refused} stops while it was watched, and allowed it at none"
 
 
 def _real(answer: Translation, slug: str) -> int | None:
