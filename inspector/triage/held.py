@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from inspector.errors import InspectorError, TargetError
 from inspector.guest import Guest
@@ -25,8 +26,16 @@ from inspector.radix.translation import Translation
 from inspector.triage.found import ENOUGH
 from inspector.walkers import hardware
 
+if TYPE_CHECKING:
+    from inspector.triage.samples import Sample
+
 SEGMENT = ("ea-out-of-range", "quadrant")
 """Causes of a segment interrupt, which leaves the address and no cause (Power ISA 3.0B, book III, 6.5.4, 6.5.6)."""
+
+
+STOPS_ENOUGH = 48
+"""Stops, each with a user's page refused, that are no chance any more: a program that has its kernel fetch a page again
+and again is met with it refused at four of five (QEMU 7.2 and Linux 6.1: the kernel clears 64 KiB meanwhile)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +135,7 @@ def goes_on(seen: Seen, known: Mapping[str, int]) -> bool:
 
 @dataclass
 class Refusals:
-    """At how many stops the tables refused what vCPUs recorded.
+    """At how many stops the tables refused what vCPUs recorded, and at how many of these it was about to be made again.
 
     To be cheap where every read is a round trip, only what was recorded at an earlier stop already is held to them, and
     what they once allowed never again. What a hypervisor recorded of its guest is not."""
@@ -134,6 +143,7 @@ class Refusals:
     guest: Guest
     _before: set[Seen] = field(default_factory=set)
     _stops: dict[Seen, int] = field(default_factory=dict)
+    _again: dict[Seen, int] = field(default_factory=dict)
 
     def look(self, cpus: Mapping[int, Mapping[str, int]], halted: Mapping[int, bool]) -> None:
         """At the guest, which stands still with these registers."""
@@ -151,24 +161,27 @@ class Refusals:
                 refused = refuses(self.guest, seen, known if there else None)
                 if refused is not None:
                     self._stops[seen] = self._stops.get(seen, 0) + 1 if refused else 0
+                    self._again[seen] = self._again.get(seen, 0) + (there and refused)
 
     @property
     def doubtful(self) -> set[int]:
         """The vCPUs with a user's access that may be stuck, or be one that its kernel deals with each time."""
-        return {seen.cpu for seen, stops in self._stops.items() if stops >= ENOUGH and not quadrant(seen.record.ea)}
+        return {
+            seen.cpu
+            for seen, stops in self._stops.items()
+            if stops >= ENOUGH and not quadrant(seen.record.ea) and not (stops >= STOPS_ENOUGH and self._again[seen])
+        }
 
-    def of(self, cpus: Mapping[int, Mapping[str, int]]) -> dict[int, dict[str, int]]:
-        """As :class:`inspector.triage.samples.Sample` has it."""
-        found: dict[int, dict[str, int]] = {}
-        for cpu, known in cpus.items():
-            told = {
-                seen.record.registers[0]: self._stops[seen]
-                for seen, _ in accesses_of(cpu, known)
-                if seen in self._stops
-            }
-            if told:
-                found[cpu] = told
-        return found
+    def noted(self, sample: Sample) -> Sample:
+        """A sample that was looked at, with what all looks told."""
+        refused: dict[int, dict[str, int]] = {}
+        again: dict[int, dict[str, int]] = {}
+        for cpu, known in sample.cpus.items():
+            for seen, _ in accesses_of(cpu, known):
+                if seen in self._stops:
+                    refused.setdefault(cpu, {})[seen.record.registers[0]] = self._stops[seen]
+                    again.setdefault(cpu, {})[seen.record.registers[0]] = self._again.get(seen, 0)
+        return replace(sample, refused=refused, again=again)
 
 
 def not_held(guest: Guest, cpus: Mapping[int, Mapping[str, int]]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from inspector.gdbmi.monitor import Ticks, parse_ticks
 from inspector.guest import Guest
@@ -15,9 +15,10 @@ from inspector.triage.held import Refusals
 MOST = 9
 """Samples; each stops the guest for some hundredths of a second."""
 DEFAULT_SECONDS = 2.0
-CLOSER, APART, CLOSER_SECONDS = 48, 0.002, 2.0
-"""Further stops where a user's access seems to be stuck, how long the guest runs in between, and how long all of them
-may take: a program whose pages its kernel fetches again and again is told from it by one stop at which it has them."""
+CLOSER, APART, CLOSER_SECONDS = 120, 0.002, 2.0
+"""Most further stops where a user's access seems to be stuck, how long the guest runs in between, and how long all of
+them may take. By one stop at which it has its page a program whose kernel fetches that again and again is told from
+one that is stuck; and by one that is about to make the access again, without its page, one that is."""
 STATE = ("pid", "lpidr", "lpcr", "amr", "iamr", "dar", "dsisr", "srr0", "srr1")
 LAST_FAULT = ("hsrr0", "hsrr1", "hdar", "hdsisr", "asdr")
 """What a hypervisor storage interrupt leaves in a vCPU's registers until the next (Power ISA 3.0B, book III, 6.5.16):
@@ -49,7 +50,8 @@ class Sample:
     first sample. ``halted`` says of a vCPU whether it waits for an interrupt, where that is known; ``rings`` are those
     of virtio devices; ``ticks`` are the vCPUs' clocks, asked for at the first and at the last stop. ``refused`` says by
     the register that names an access (DAR, SRR0) at how many of all stops the tables refused it just as it is recorded:
-    0 where they allowed it at any, nothing where it was not held to them."""
+    0 where they allowed it at any, nothing where it was not held to them. ``again`` says at how many of these it was
+    about to be made again."""
 
     at: float
     cpus: Mapping[int, Mapping[str, int]]
@@ -57,6 +59,7 @@ class Sample:
     rings: tuple[RingMark, ...] = ()
     ticks: Mapping[int, Ticks] = field(default_factory=dict)
     refused: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    again: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass
@@ -127,7 +130,7 @@ def taken(
         sampling.samples.append(_sample(guest, clock() - begun, marks, refusals, ticks=last or not number))
         if sampling.why_one:
             break
-    sampling.samples = [replace(each, refused=refusals.of(each.cpus)) for each in sampling.samples]
+    sampling.samples = [refusals.noted(each) for each in sampling.samples]
     if guest.target.control is not None:
         sampling.stood = clock() - begun - ran
     return sampling

@@ -16,15 +16,12 @@ from inspector.radix.bits import MSR_LE
 from inspector.radix.prediction import HDSISR_CANARY, Record, same_page
 from inspector.radix.translation import Access, Translation
 from inspector.targets.base import CORE, GENERAL
-from inspector.triage.held import Seen, accesses_of, agrees, context_of, goes_on
+from inspector.triage.held import STOPS_ENOUGH, Seen, accesses_of, agrees, context_of, goes_on
 from inspector.triage.samples import Sample
 from inspector.walkers import hardware
 
 LONG_ENOUGH = 0.1
 """Seconds, from which on a handler that was seen in every sample is no slow one of a busy guest."""
-STOPS_ENOUGH = 24
-"""Stops, each with a user's page refused, that are no chance any more: a program that has its kernel fetch a page again
-and again is met with it refused at four of five (QEMU 7.2 and Linux 6.1: the kernel clears 64 KiB meanwhile)."""
 SYSTEM_CALL = 17
 """The primary opcode of ``sc``."""
 
@@ -55,13 +52,15 @@ class Stuck:
 class _Case:
     """In how many samples it was, how its vCPU's registers were in these, and those of one that was about to make the
     access again; ``last`` is whether the last sample is such a one. ``refused`` is at how many stops the tables did, 0
-    where they allowed it at any, and None where that is not known."""
+    where they allowed it at any, and None where that is not known; ``again`` is at how many of these it was about to be
+    made again."""
 
     seen: int = 0
     states: set[tuple[int | None, ...]] = field(default_factory=set)
     last: bool = False
     there: Mapping[str, int] | None = None
     refused: int | None = None
+    again: int = 0
 
 
 def stuck(guest: Guest, samples: list[Sample], enough: int) -> tuple[Stuck, ...]:
@@ -88,6 +87,7 @@ def stuck(guest: Guest, samples: list[Sample], enough: int) -> tuple[Stuck, ...]
                 case.there = known if at_it else case.there
                 case.last = at_it and sample is samples[-1]
                 case.refused = sample.refused.get(cpu, {}).get(each.record.registers[0], case.refused)
+                case.again = sample.again.get(cpu, {}).get(each.record.registers[0], case.again)
     long = samples[-1].at - samples[0].at >= LONG_ENOUGH if samples else False
     found = []
     for each, case in cases.items():
@@ -104,9 +104,14 @@ def stuck(guest: Guest, samples: list[Sample], enough: int) -> tuple[Stuck, ...]
             raise
         except InspectorError:
             continue
-        if one is not None:
+        if one is None:
+            continue
+        doubt = False
+        if _fetchable(one):
+            if case.refused and not case.again:
+                continue  # its kernel may be at it for long, as to clear a huge page, each time that it is given back
             doubt = not case.last if case.refused is None else case.refused < STOPS_ENOUGH
-            found.append(replace(one, seen=case.seen, paging=doubt and _fetchable(one), refused=case.refused or 0))
+        found.append(replace(one, seen=case.seen, paging=doubt, refused=case.refused or 0))
     return tuple(found)
 
 

@@ -13,9 +13,9 @@ from inspector.triage.catalogue import diagnosed
 from inspector.triage.devices import Watch
 from inspector.triage.evidence import gathered
 from inspector.triage.found import ENOUGH, HEALTHY, Found
-from inspector.triage.held import Refusals, not_held
+from inspector.triage.held import STOPS_ENOUGH, Refusals, not_held
 from inspector.triage.samples import CLOSER, MOST, Sample, taken
-from inspector.triage.stuck import STOPS_ENOUGH, Stuck, stuck
+from inspector.triage.stuck import Stuck, stuck
 from tests.fakes import IO, KERNEL, NIP, PID, USER_DATA_EA, FakeControl, FakeTarget, firmware_target, guest
 from tests.triage.stuckguests import FORBIDDEN, NO_ENTRY, change, entry, found, held_up, in_handler, sampled
 from tests.triage.test_stuck import in_hypervisor, paging, under_hypervisor
@@ -26,6 +26,12 @@ MISSING = IO + 0x1000_0000
 def registers(target: FakeTarget, **changes: int) -> dict[int, dict[str, int]]:
     """Those of vCPU 0."""
     return {0: {**target.files[0].values, **changes}}
+
+
+def counts(refusals: Refusals, target: FakeTarget) -> tuple[dict[str, int], dict[str, int]]:
+    """What a sample of vCPU 0 is told of its access."""
+    noted = refusals.noted(Sample(0.0, registers(target)))
+    return dict(noted.refused.get(0, {})), dict(noted.again.get(0, {}))
 
 
 def times(target: FakeTarget, count: int, **changes: int) -> Refusals:
@@ -49,11 +55,10 @@ def forbid(target: FakeTarget) -> None:
 @pytest.mark.parametrize("where", [{}, in_handler(1)], ids=["at it", "in the handler"])
 def test_what_is_refused_each_time_is_counted(where: dict[str, int]) -> None:
     target = held_up(MISSING, NO_ENTRY)
-    now = registers(target)
-    assert times(target, 1, **where).of(now) == {}, "it may be gone by the next stop"
-    assert times(target, 4, **where).of(now) == {0: {"DAR": 3}}
+    assert counts(times(target, 1, **where), target) == ({}, {}), "it may be gone by the next stop"
+    assert counts(times(target, 4, **where), target) == ({"DAR": 3}, {"DAR": 0 if where else 3})
     fetched = held_up(0, 0, nip=MISSING, srr0=MISSING, srr1=0x8000_0000_0000_1033 | NO_ENTRY)
-    assert times(fetched, 3).of(registers(fetched)) == {0: {"SRR0": 2}}
+    assert counts(times(fetched, 3), fetched) == ({"SRR0": 2}, {"SRR0": 2})
 
 
 def test_what_was_allowed_once_is_not_walked_for_again() -> None:
@@ -65,7 +70,7 @@ def test_what_was_allowed_once_is_not_walked_for_again() -> None:
     target.source.asked.clear()
     refusals.look(registers(target), {})
     assert not target.source.asked
-    assert refusals.of(registers(target)) == {0: {"DAR": 0}}
+    assert counts(refusals, target)[0] == {"DAR": 0}
 
 
 def test_what_is_not_held_to_tables() -> None:
@@ -73,13 +78,13 @@ def test_what_is_not_held_to_tables() -> None:
     refusals = Refusals(guest(target))
     for _ in range(3):
         refusals.look(registers(target), {0: True})
-    assert refusals.of(registers(target)) == {}, "it waits"
+    assert counts(refusals, target) == ({}, {}), "it waits"
     hypervisor = under_hypervisor()
-    assert times(hypervisor, 3, **in_hypervisor(1)).of(registers(hypervisor)) == {}
+    assert counts(times(hypervisor, 3, **in_hypervisor(1)), hypervisor) == ({}, {})
     segment = held_up(0xC010_0000_0000_0008, 0)
-    assert times(segment, 3).of(registers(segment)) == {}
+    assert counts(times(segment, 3), segment) == ({}, {})
     target.source.refused = [(0, 1 << 60)]
-    assert times(target, 3).of(registers(target)) == {}, "tables that cannot be read say nothing"
+    assert counts(times(target, 3), target) == ({}, {}), "tables that cannot be read say nothing"
 
 
 def test_a_busy_guest_costs_no_walk() -> None:
@@ -100,14 +105,17 @@ def test_only_a_users_access_is_doubtful_and_until_it_is_allowed() -> None:
     assert refusals.doubtful == {0}
     refusals.look(registers(target, nip=target.files[0].need("nip") + 8), {})
     assert refusals.doubtful == set(), "its process went on"
+    assert times(target, STOPS_ENOUGH + 1).doubtful == set(), "there is no doubt any more"
+    assert times(target, STOPS_ENOUGH + 9, **in_handler(1)).doubtful == {0}, "it was not gone back to yet"
 
 
 # -- what follows ------------------------------------------------------------------------------------------------------
 
 
-def told(target: FakeTarget, stops: int) -> list[Sample]:
-    """Samples of a vCPU in its handler, with so many stops at which its access was refused."""
-    return [replace(each, refused={0: {"DAR": stops}}) for each in sampled(target, in_handler)]
+def told(target: FakeTarget, stops: int, again: int = 1) -> list[Sample]:
+    """Samples of a vCPU in its handler, with so many stops at which its access was refused, or about to be again."""
+    refused, made_again = {0: {"DAR": stops}}, {0: {"DAR": again}}
+    return [replace(each, refused=refused, again=made_again) for each in sampled(target, in_handler)]
 
 
 def test_allowed_at_one_stop_is_not_stuck() -> None:
@@ -140,8 +148,9 @@ def test_one_that_is_stuck_is_looked_at_more_closely() -> None:
     control, at = live(paging())
     sampling = taken(at, 0.01)
     assert len(sampling.samples) == MOST
-    assert {each.refused[0]["DAR"] for each in sampling.samples} == {MOST - 1 + CLOSER}
-    assert control.calls.count("resume") == MOST - 1 + CLOSER
+    assert {each.refused[0]["DAR"] for each in sampling.samples} == {STOPS_ENOUGH + 1}
+    assert {each.again[0]["DAR"] for each in sampling.samples} == {STOPS_ENOUGH + 1}
+    assert control.calls.count("resume") == STOPS_ENOUGH + 1
     (one,) = stuck(at, sampling.samples, ENOUGH)
     assert not one.paging
 
@@ -164,6 +173,12 @@ def test_one_whose_page_is_there_at_times_is_let_go_at_once() -> None:
     assert {each.refused[0]["DAR"] for each in sampling.samples} == {0}
     assert stops < MOST + CLOSER // 2
     assert stuck(at, sampling.samples, ENOUGH) == ()
+
+
+def test_a_kernel_that_is_at_a_users_page_for_long_may_clear_it() -> None:
+    assert not found(paging(), told(paging(), STOPS_ENOUGH, again=0))
+    target = held_up(MISSING, NO_ENTRY)
+    assert found(target, told(target, STOPS_ENOUGH, again=0)), "no kernel fetches its own pages"
 
 
 # -- no tables to go by ------------------------------------------------------------------------------------------------

@@ -26,16 +26,14 @@ from tests.fakes import FakeTarget, guest, kvm_host_target, linux_target
 
 words64 = st.integers(0, (1 << 64) - 1)
 seconds = st.floats(0, 1e6)
+stops = st.dictionaries(st.sampled_from(["DAR", "SRR0"]), st.integers(0, 99), max_size=2)
 samples = st.builds(
     Sample,
     at=seconds,
     cpus=st.dictionaries(st.integers(0, 4095), st.dictionaries(st.sampled_from(["nip", "r31"]), words64), max_size=3),
     halted=st.dictionaries(st.integers(0, 4095), st.booleans(), max_size=3),
-    refused=st.dictionaries(
-        st.integers(0, 4095),
-        st.dictionaries(st.sampled_from(["DAR", "SRR0"]), st.integers(0, 99), max_size=2),
-        max_size=3,
-    ),
+    refused=st.dictionaries(st.integers(0, 4095), stops, max_size=3),
+    again=st.dictionaries(st.integers(0, 4095), stops, max_size=3),
 )
 samplings = st.builds(
     Sampling, seconds, st.lists(samples, min_size=1, max_size=4), st.none() | seconds, st.text(max_size=5)
