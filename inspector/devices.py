@@ -58,16 +58,22 @@ def of_monitor(ask: Ask) -> VirtioState:
     return _placed(ask, _states(ask, [path for path, _ in hmp.devices(listed)][:MAX_DEVICES]), "monitor")
 
 
-def of_monitor_again(ask: Ask, before: VirtioState, at_rest: Container[tuple[str, int]] = ()) -> VirtioState:
-    """The same devices as they are now, by HMP: but for where they are, and for the queues that are ``at_rest``, by
-    their device's path and index, which are as they were found ``before``."""
-    known = {each.path: each for each in before.devices}
-    kept = {(each.path, one.index): one for each in before.devices for one in each.queues}
-    now = _states(ask, list(known), {which: one for which, one in kept.items() if which in at_rest})
-    return replace(
-        before,
-        devices=tuple(replace(each, slot=known[each.path].slot, bars=known[each.path].bars) for each in now),
-    )
+def of_monitor_again(
+    ask: Ask, before: VirtioState, at_rest: Container[tuple[str, int]] = (), unmoved: Container[str] = ()
+) -> VirtioState:
+    """The same devices as they are now, by HMP: but for where they are, for the queues that are ``at_rest``, by their
+    device's path and index, and for whole devices that are ``unmoved``, by their paths, which are as they were found
+    ``before``."""
+    asked = [each for each in before.devices if each.path not in unmoved]
+    kept = {(each.path, one.index): one for each in asked for one in each.queues if (each.path, one.index) in at_rest}
+    now = {each.path: each for each in _states(ask, [each.path for each in asked], kept)}
+    again = []
+    for each in before.devices:
+        if each.path in unmoved:
+            again.append(each)
+        elif each.path in now:
+            again.append(replace(now[each.path], slot=each.slot, bars=each.bars))
+    return replace(before, devices=tuple(again))
 
 
 def _states(

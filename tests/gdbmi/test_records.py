@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.errors import ProtocolError, UsageError
-from inspector.gdbmi.records import Reply, memory_contents, parse, quote
+from inspector.gdbmi.records import Reply, memory_contents, parse, quote, stream_text
 
 PRINTABLE = st.text(st.characters(min_codepoint=32).filter(str.isprintable))
 
@@ -50,6 +50,13 @@ def test_several_blocks_are_not_a_read() -> None:
 def test_text_joins_console_and_target_streams_and_nothing_else() -> None:
     before = b'&"log\\n"\n=thread-created,id="1"\n~"a \\"b\\"\\n"\n@"c\\r\\n"\n(gdb) \n~"\\303\\244"'
     assert Reply(b"done", b"done", before).text() == 'a "b"\nc\r\nä'
+
+
+@given(st.text(st.sampled_from(["a", " ", "\\", '"', "n", "r", "t", "\n", "\r", "\t", "0", "ä"])))
+def test_a_line_is_the_same_text_by_the_short_way_and_by_the_parser(said: str) -> None:
+    escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    line = f'@"{"".join(escapes.get(each, each) for each in said)}"'.encode()
+    assert stream_text([line]) == parse(line)["payload"] == said
 
 
 @given(st.binary(max_size=40))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from inspector.devicemaps import nowhere
+from inspector.devices import of_monitor_again
 from inspector.linux.regions import IO_START
 from inspector.memory.physical import RamMap, Range
 from inspector.triage.catalogue import diagnosed
-from inspector.triage.devices import at_rest
+from inspector.triage.devices import at_rest, unmoved
 from inspector.triage.samples import RingMark, Sample
 from inspector.virtio.state import Part, VirtioState
 from tests.triage.looks import BAR, NOWHERE, PAGE, bar, evidence, look, mapped, stood, told
@@ -133,3 +135,28 @@ def test_a_queue_is_at_rest_only_where_nothing_can_have_happened() -> None:
     assert not resting(mark, replace(mark, used_event=2))
     assert not resting(replace(mark, avail=4), replace(mark, avail=4))
     assert not resting(mark, inuse=1)
+
+
+@pytest.mark.parametrize("of", [{"status": 0}, {"status": 1}, {"status": 0x4F}, {"broken": True}, {"disabled": True}])
+def test_a_device_that_had_a_problem_is_asked_again(of: dict[str, Any]) -> None:
+    laid = Laid()
+    device = laid.device(queues=(laid.queue(3, 3),))
+    rest = frozenset({(device.path, 0)})
+    assert unmoved(VirtioState((device,)), rest) == {device.path}
+    assert not unmoved(VirtioState((device,)), frozenset())
+    assert not unmoved(VirtioState((replace(device, **of),)), rest)
+
+
+def test_only_what_may_have_changed_is_asked_of_the_monitor() -> None:
+    laid = Laid()
+    still = replace(laid.device(queues=(laid.queue(3, 3),)), path="/machine/still")
+    gone = replace(still, path="/machine/gone")
+    asked: list[str] = []
+
+    def ask(commands: Sequence[str]) -> list[str]:
+        asked.extend(commands)
+        return ["" for _ in commands]
+
+    before = VirtioState((still, gone))
+    assert of_monitor_again(ask, before, {("/machine/still", 0)}, {"/machine/still"}) == VirtioState((still,))
+    assert asked == ["info virtio-status /machine/gone"]
