@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from inspector.triage.catalogue import diagnosed
+from inspector.triage.causes.devices import HEALED_BY
 from inspector.virtio import words
 from inspector.virtio.state import QueueState
 from tests.triage.looks import evidence, look, stood, told
@@ -127,12 +128,20 @@ def test_what_was_pending_before_the_guest_went_on() -> None:
     laid, state = pending(99)
     first = stood(laid, state).queue
     rest = at_rest()
-    now = replace(stood(rest, signalled(rest, 3, 3), moved=True), first=first)
+    rest.offer(4, event=4)
+    rest.give_back(4, event=4)
+    now = replace(stood(rest, signalled(rest, 4, 4), moved=True), first=first)
     assert told(evidence(look(0, now))) == [("available-not-notified", "medium")]
     due, state = pending(3)
     now = replace(now, first=stood(due, state).queue)
     assert told(evidence(look(0, now))) == HEALTHY
-    assert told(evidence(look(0, now, bars=()))) == [("available-not-taken", "medium")]
+    off = look(0, now, bars=())
+    assert told(evidence(off)) == HEALTHY  # where devices answer is not known at all
+    (found,) = diagnosed(evidence(off, look(1)))
+    assert (found.cause.slug, found.found.confidence) == ("available-not-taken", "medium")
+    assert found.found.evidence[-1] == HEALED_BY
+    legacy = look(0, now, bars=(), features=USUAL & ~(1 << words.VERSION_1))
+    assert told(evidence(legacy, look(1))) == HEALTHY
 
 
 def test_a_disk_that_does_not_finish() -> None:

@@ -25,6 +25,15 @@ def since(evidence: Evidence) -> str:
     return f"for at least {evidence.devices.seconds:.1f} s, in each of {evidence.samples} samples"
 
 
+HEALED_BY = "it went on with that queue when the guest was let go: QEMU then looks at its queues without being notified"
+
+
+def healed(queue: QueueLook) -> tuple[str, ...]:
+    """That a queue which had something pending at the first stop was seen to since."""
+    first = queue.first
+    return (HEALED_BY,) if first is not None and first.state != queue.queue.state else ()
+
+
 def registers(look: DeviceLook) -> BarAt | None:
     """The BAR in memory space by which its driver notifies it; None where it has none that answers."""
     for each in look.bars:
@@ -64,7 +73,9 @@ def _status(look: DeviceLook) -> str:
 
 
 def _since_first(evidence: Evidence, as_now: bool) -> str:
-    return f"; it was so {evidence.devices.seconds:.1f} s before, at the first stop, too" if as_now else ""
+    if not as_now or evidence.samples < 2:
+        return ""
+    return f"; it was so {evidence.devices.seconds:.1f} s before, at the first stop, too"
 
 
 def _found(

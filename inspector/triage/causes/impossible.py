@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from inspector.triage.causes.devices import held, place, since
+from inspector.triage.causes.devices import healed, held, place, since
 from inspector.triage.devices import DeviceLook, QueueLook
 from inspector.triage.evidence import Evidence
 from inspector.triage.found import Cause, Confidence, Found
 from inspector.virtio import words
 from inspector.virtio.ring import Problem
+
+WAS_SO = "so it was when the guest was stopped at first"
 
 
 def _found(look: DeviceLook, queue: QueueLook, sure: Confidence, part: str, *said: str) -> Found:
@@ -25,7 +27,7 @@ def _problems(evidence: Evidence, wanted: Callable[[DeviceLook, Problem], bool],
             before = () if said or queue.first is None else queue.first.problems
             gone = tuple(each.reason for each in before if wanted(look, each))
             if gone:
-                yield _found(look, queue, "medium", part, *gone, "so it was when the guest was stopped at first")
+                yield _found(look, queue, "medium", part, *gone, WAS_SO, *healed(queue))
             if said:
                 rings = (queue.queue.state.desc, queue.queue.state.avail, queue.queue.state.used)
                 as_now = queue.was is not None and (queue.was.desc, queue.was.avail, queue.was.used) == rings

@@ -9,7 +9,7 @@ from functools import partial
 
 from inspector.devicemaps import BarAt, Mapped
 from inspector.radix.bits import ATT_TOLERANT
-from inspector.triage.causes.devices import given_up, held, mappings, place, registers, since
+from inspector.triage.causes.devices import given_up, healed, held, mappings, place, registers, since
 from inspector.triage.devices import DeviceLook, QueueLook
 from inspector.triage.evidence import Evidence
 from inspector.triage.found import Cause, Confidence, Found
@@ -157,6 +157,8 @@ def _due(evidence: Evidence, one: Lacking) -> Iterator[str]:
         seen = each.queue if stands or each.first is None else each.first
         when = f"have waited {since(evidence)}," if stands else "waited, when the guest was stopped,"
         yield f"queue {each.queue.state.index}: {seen.pending} buffers {when} for a notification that was due"
+        if not stands:
+            yield from healed(each)
 
 
 def not_mapped(evidence: Evidence) -> Iterator[Found]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from inspector.triage.causes.devices import held, mappings, place, registers, since, usable
+from inspector.triage.causes.devices import healed, held, mappings, place, registers, since, usable
 from inspector.triage.causes.registers import astray, lacking
 from inspector.triage.devices import DeviceLook, QueueLook
 from inspector.triage.evidence import Evidence
 from inspector.triage.found import Cause, Confidence, Found
 from inspector.virtio import words
 from inspector.virtio.layout import NO_INTERRUPT, behind
-from inspector.virtio.ring import Queue
+from inspector.virtio.ring import Queue, modern
 from inspector.virtio.words import BALLOON, BLOCK, CONSOLE, FS, GPU, INPUT, IOMMU, MEM, NET, PMEM, RNG, SCSI, VSOCK
 
 NINE_P = 9
@@ -187,6 +187,14 @@ UNANSWERED = (
 )
 
 
+def _unanswered(evidence: Evidence, look: DeviceLook) -> bool:
+    """Whether nothing answers where a device is notified; a legacy one is by the bus's I/O space. It is told only where
+    what answers is known, of any device."""
+    known = any(at.bar.parts for each in evidence.devices.looks for at in each.bars)
+    known = known or any(state.answers for state in evidence.devices.state)
+    return known and bool(look.device.slot) and modern(look.device) and registers(look) is None
+
+
 def _available_not_taken(evidence: Evidence) -> Iterator[Found]:
     yield from _lost_before(evidence)
     for look, queue, at_once in _pending(evidence, True):
@@ -198,7 +206,7 @@ def _available_not_taken(evidence: Evidence) -> Iterator[Found]:
             if _events(look)
             else "the device does not ask to be left alone, so that a notification was due",
         ]
-        if look.device.slot and registers(look) is None:
+        if _unanswered(evidence, look):
             said.append(UNANSWERED)
         if not at_once:
             said.append("such a device may rightly leave them: its source, or who reads it, may have it wait")
@@ -239,12 +247,9 @@ def _before(evidence: Evidence) -> Iterator[tuple[DeviceLook, QueueLook, Queue]]
             yield look, queue, first
 
 
-FOUND_NOW = "since the guest was stopped and went on they were taken, for QEMU then looks at its queues by itself"
-
-
 def _lost_before(evidence: Evidence) -> Iterator[Found]:
     for look, queue, first in _before(evidence):
-        if first.kick_due and look.device.slot and registers(look) is None:
+        if first.kick_due and _unanswered(evidence, look):
             yield _found(
                 look,
                 queue,
@@ -252,7 +257,7 @@ def _lost_before(evidence: Evidence) -> Iterator[Found]:
                 "avail",
                 f"{first.pending} buffers were pending when the guest was stopped, and a notification was due",
                 UNANSWERED,
-                FOUND_NOW,
+                *healed(queue),
             )
 
 
@@ -267,7 +272,7 @@ def _untold_before(evidence: Evidence) -> Iterator[Found]:
                 "used",
                 f"{first.pending} buffers were pending when the guest was stopped; the device held no other, and "
                 f"asked to be notified {asked}, so that the driver did not",
-                FOUND_NOW,
+                *healed(queue),
             )
 
 
