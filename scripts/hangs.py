@@ -18,6 +18,7 @@ from typing import Literal
 
 from inspector.errors import ProtocolError
 from inspector.radix.bits import PTE_ATT, PTE_RPN, RPDB_MASK
+from inspector.triage.found import Confidence
 from inspector.virtio.layout import DESCRIPTOR_BYTES, INDIRECT
 from inspector.virtio.words import DRIVER_OK, NEEDS_RESET
 from scripts.hangsguest import RNG, RNG_BUFFER, RNG_BYTES, HungGuest, guest_with
@@ -43,7 +44,8 @@ Sees = Callable[[HungGuest, str], bool]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way, and what ``triage`` is to call it: ``slug``, or one of ``also``, which are just as right.
+    """One way, and what ``triage`` is to call it first: ``slug``, and how ``sure`` it can be of that in a guest that
+    does not heal. It may add those of ``beside``, which are true of it as well, and nothing else.
 
     ``how`` is done to what answers so far; then ``ask`` has the guest use it, and ``then`` is done once that is out.
     ``undo`` has it answer again, where that can be. ``sees`` is whether what was done shows in QEMU's state.
@@ -60,7 +62,8 @@ class Way:
     sees: Sees | None = None
     ends: tuple[int, ...] = ()
     says: str = ""
-    also: tuple[str, ...] = ()
+    sure: Confidence = "high"
+    beside: tuple[str, ...] = ()
     ask: Callable[[HungGuest, str], str] = HungGuest.ask
     of: Literal["disk", "generator", "process"] = "disk"
     alone: bool = False
@@ -306,7 +309,7 @@ def _drain(guest: HungGuest, name: str) -> None:
 
 _ROWS = (
     Way("not-io", "mmio-not-io", "its registers' leaves lose the I/O attribute", _leaves(lambda pte: pte & ~PTE_ATT),
-        undo=_put_back, ends=(0,)),
+        undo=_put_back, ends=(0,), sure="medium"),
     Way("wrong-address", "mmio-wrong-address", "its registers' leaves lead to where no device is",
         _leaves(lambda pte: pte & ~PTE_RPN | NOWHERE), undo=_put_back_and_kick, sees=_pending),
     Way("stale", "mmio-stale", "its registers are moved, and the kernel's entries lead to the old place",
@@ -317,33 +320,34 @@ _ROWS = (
     Way("bad-head", "device-needs-reset", "a head that cannot be is made available: QEMU gives it up", _bad_head,
         sees=_broken),
     Way("far-index", "ring-index-impossible", "the driver's index is far ahead while a request is out", _deaf,
-        then=_far_index, sees=_broken, also=("device-needs-reset",)),
+        then=_far_index, sees=_broken, beside=("device-needs-reset",)),
     Way("used-index", "ring-index-impossible", "the device's index and last entry are spoilt before the driver looks",
         _vector_mask(True), then=_used_index, says="out of range"),
     Way("used-not-ram", "ring-not-ram", "the device has its used ring where no RAM is", _elsewhere(DEVICE)),
-    Way("table-not-ram", "ring-not-ram", "the device has its descriptor table where no RAM is", _elsewhere(DESC)),
+    Way("table-not-ram", "ring-not-ram", "the device has its descriptor table where no RAM is", _elsewhere(DESC),
+        beside=("device-needs-reset",)),
     Way("silent", "used-not-taken", "the index from which on the driver wants an interrupt is far ahead", _silent,
-        sees=_done_untold),
+        sees=_done_untold, sure="medium"),
     Way("function-masked", "interrupt-not-taken", "MSI-X is masked for the whole device", _function_mask(True),
-        undo=_function_mask(False), sees=_done_untold, also=("used-not-taken",)),
+        undo=_function_mask(False), sees=_done_untold),
     Way("vector-masked", "interrupt-not-taken", "its queue's MSI-X vector is masked", _vector_mask(True),
-        undo=_vector_mask(False), sees=_done_untold, also=("used-not-taken",)),
+        undo=_vector_mask(False), sees=_done_untold),
     Way("memory-off", "available-not-taken", "it does not answer to its memory addresses: kicks are lost",
         _command(MEMORY), undo=_memory_on, sees=_pending),
     Way("deaf", "available-not-notified", "the index from which on the device wants a kick is far ahead", _deaf,
         undo=_put_back_and_kick, sees=_pending),
     Way("stray-buffer", "buffer-not-ram", "a pending request's buffer is where no RAM is", _deaf,
-        then=_stray_buffer, sees=_pending, also=("available-not-taken",)),
+        then=_stray_buffer, sees=_pending, beside=("device-needs-reset",)),
     Way("stray-buffer-taken", "device-needs-reset", "the same, and the device has found out", _deaf,
-        then=_stray_buffer_taken, sees=_broken, also=("buffer-not-ram",)),
+        then=_stray_buffer_taken, sees=_broken),
     Way("not-master", "device-disabled", "it may not access memory: bus mastering is off", _command(MASTER),
         undo=_master_on, sees=_disabled),
     Way("spent", "available-not-taken", "the generator gave what it may, and takes no more", _drain, sees=_pending,
-        of="generator"),
+        of="generator", sure="low"),
     Way("empty-root", "page-not-mapped", "the entry of a process that runs leads to an empty directory", _empty_root,
         undo=_put_back, ask=_release, of="process"),
     Way("no-entry", "process-entry-cleared", "the process table's entry of a process that runs is cleared",
-        _clear_entry, ask=_release, of="process", ends=KILLED),
+        _clear_entry, ask=_release, of="process", ends=KILLED, sure="medium"),
     Way("not-mapped", "mmio-page-not-mapped", "its registers' leaves are cleared", _leaves(lambda _: 0),
         sees=_pending, says="Unable to handle kernel data access", of="generator", alone=True, ask=_after_another),
 )  # fmt: skip
@@ -353,7 +357,10 @@ generator's lock; to others it gives no more."""
 
 
 @contextmanager
-def hung_guest(names: Iterable[str] = WAYS, progress: Callable[[float], None] | None = None) -> Iterator[HungGuest]:
-    """Boot a guest for these ways; nothing is done to it yet. ``progress`` is as ``Machine.wait_ready`` has it."""
-    with guest_with((name for name in names if WAYS[name].of == "disk"), progress) as guest:
+def hung_guest(
+    names: Iterable[str] = WAYS, progress: Callable[[float], None] | None = None, *, healing: bool = False
+) -> Iterator[HungGuest]:
+    """Boot a guest for these ways; nothing is done to it yet. ``progress`` is as ``Machine.wait_ready`` has it; in one
+    that is ``healing`` QEMU looks for kicks that were lost whenever it goes on, as it does by default."""
+    with guest_with((name for name in names if WAYS[name].of == "disk"), progress, healing=healing) as guest:
         yield guest

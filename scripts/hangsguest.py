@@ -99,16 +99,17 @@ class Disk:
         return f"/sys/bus/pci/devices/0000:{self.slot}"
 
 
-def words(names: Iterable[str]) -> tuple[str, ...]:
+def words(names: Iterable[str], *, healing: bool = False) -> tuple[str, ...]:
     """QEMU's words for disks of these names, the generator and the test socket.
 
-    Without ioeventfd: with it QEMU looks into every queue when a stopped machine goes on, as if it had been kicked, and
-    a lost kick is mended by whoever stops the machine to look (seen with QEMU 7.2)."""
+    With ioeventfd, as is QEMU's default, it looks into every queue when a stopped machine goes on, as if it had been
+    kicked, and a lost kick is mended by whoever stops the machine to look (seen with QEMU 7.2): ``healing``."""
+    io = f"ioeventfd={'on' if healing else 'off'}"
     said = ["-qtest", "unix:{directory}/qtest,server=on,wait=off", "-qtest-log", "none"]
     for name in names:
         drive = f"file={{directory}}/disk,if=none,id=of-{name},format=raw,readonly=on,file.locking=off"
-        said += ["-drive", drive, "-device", f"virtio-blk-pci,drive=of-{name},id={name},num-queues=1,ioeventfd=off"]
-    said += ["-device", f"virtio-rng-pci,id={RNG},ioeventfd=off,max-bytes={RNG_BYTES},period={RNG_PERIOD}"]
+        said += ["-drive", drive, "-device", f"virtio-blk-pci,drive=of-{name},id={name},num-queues=1,{io}"]
+    said += ["-device", f"virtio-rng-pci,id={RNG},{io},max-bytes={RNG_BYTES},period={RNG_PERIOD}"]
     return tuple(said)
 
 
@@ -331,9 +332,11 @@ class HungGuest:
 
 
 @contextmanager
-def guest_with(names: Iterable[str], progress: Callable[[float], None] | None = None) -> Iterator[HungGuest]:
-    """Boot a guest with a disk of each of these names, and the spare one."""
+def guest_with(
+    names: Iterable[str], progress: Callable[[float], None] | None = None, *, healing: bool = False
+) -> Iterator[HungGuest]:
+    """Boot a guest with a disk of each of these names, and the spare one; :func:`words` says what ``healing`` is."""
     disks = (*names, SPARE)
-    with Machine(replace(KINDS["pseries-p9"], devices=words(disks))) as machine:
+    with Machine(replace(KINDS["pseries-p9"], devices=words(disks, healing=healing))) as machine:
         machine.wait_ready(progress=progress)
         yield HungGuest(machine, disks)
