@@ -41,13 +41,13 @@ def open_target(
         if canonical(name) not in REGISTERS:
             raise UsageError(f"there is no register {name!r} to set; 'regs' lists those there are")
     names = [os.fspath(target)] if isinstance(target, str | os.PathLike) else list(target)
+    symbols = None
+    if vmlinux:  # first: a live guest stands still from when it is opened
+        from inspector.linux.symbols import Symbols
+
+        symbols = Symbols.open(os.fspath(vmlinux))
     opened = _open(names, _path(regs), _path(ram), source)
     try:
-        symbols = None
-        if vmlinux:
-            from inspector.linux.symbols import Symbols
-
-            symbols = Symbols.open(os.fspath(vmlinux))
         return Guest(
             opened,
             symbols=symbols,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from inspector.gdbmi.monitor import Ticks, parse_ticks
 from inspector.guest import Guest
-from inspector.targets.base import CORE, GENERAL
+from inspector.targets.base import CORE, GENERAL, TRANSLATION
 from inspector.triage.held import Refusals
 
 MOST = 9
@@ -27,6 +27,8 @@ first two as well, and so does entering a guest (Linux 6.1, ``kvmhv_vcpu_entry_p
 CLOCKS = "info registers -a"
 """The monitor's words for every vCPU's registers, which the time base and the decrementer are among."""
 WANTED = (*GENERAL, *CORE, *STATE, *LAST_FAULT)
+AT_ENDS = (*WANTED, *TRANSLATION)
+"""What is asked for at the first stop and at the last, at which the roots are found too: once is faster than twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ def taken(
     for number in range(count):
         if number:
             until = begun + sampling.asked * number / (count - 1)
+            if number == 1:
+                _ = guest.roots  # found while it stands, for what looks at it while it runs
             if number == count - 1:
                 ran += _looked_closer(guest, refusals, sampling, clock)
             if not sampling.why_one:
@@ -140,7 +144,7 @@ def _sample(
     guest: Guest, at: float, marks: Callable[[], tuple[RingMark, ...]], refusals: Refusals, *, ticks: bool
 ) -> Sample:
     control = guest.target.control
-    known = dict(_registers(guest))
+    known = dict(_registers(guest, AT_ENDS if ticks else WANTED))
     if control is None:
         return Sample(at, known, {}, marks())
     clocks = parse_ticks(control.monitor([CLOCKS])[0]) if ticks else {}
@@ -157,8 +161,7 @@ def _looked_closer(guest: Guest, refusals: Refusals, sampling: Sampling, clock: 
         if not cpus or sampling.why_one or clock() > end:
             break
         ran += _let_run(guest, clock() + APART, sampling, clock, no_marks)
-        known = {cpu: each for cpu, each in _registers(guest) if cpu in cpus}
-        refusals.look(known, guest.control.halted())
+        refusals.look(dict(_registers(guest, WANTED, cpus)), guest.control.halted())
     return ran
 
 
@@ -167,10 +170,9 @@ def _let_run(
 ) -> float:
     """Let it run until then, and stop it again; for how many seconds it ran. To be told to go and to stop counts as
     standing still: it is not known at which moment the guest heard of it."""
-    _ = guest.roots  # found while it stands
     begun = clock()
     try:
-        guest.resume()
+        guest.control.resume()
         begun = clock()
         meanwhile()
         if guest.control.wait(max(0.0, until - clock())):
@@ -196,7 +198,9 @@ def standing(guest: Guest) -> Iterator[None]:
             guest.resume()
 
 
-def _registers(guest: Guest) -> Iterator[tuple[int, Mapping[str, int]]]:
-    for cpu in guest.target.cpus:
-        known = guest.registers(cpu, WANTED)
+def _registers(
+    guest: Guest, asked: Iterable[str], cpus: Iterable[int] | None = None
+) -> Iterator[tuple[int, Mapping[str, int]]]:
+    for cpu in guest.target.cpus if cpus is None else cpus:
+        known = guest.registers(cpu, asked)
         yield cpu, {name: value for name in WANTED if (value := known.get(name)) is not None}
