@@ -124,6 +124,7 @@ class FakeControl:
         self.target = target
         self.stops_after = stops_after
         self.calls: list[str] = []
+        self.glances: list[bool] = []
         self.on_wait: Callable[[], None] = lambda: None
         self.halts: dict[int, bool] = {}
         self.monitor_says: dict[str, str] = {"info virtio": "No VirtIO devices\r\n"}
@@ -139,8 +140,9 @@ class FakeControl:
         self.target.state = RunState.RUNNING
         self.target.clock.running = True
 
-    def interrupt(self) -> None:
+    def interrupt(self, *, glance: bool = False) -> None:
         self.calls.append("interrupt")
+        self.glances.append(glance)
         self.target.state = RunState.STOPPED
         self.target.clock.running = False
         self._went(0x100)

@@ -25,10 +25,11 @@ class GuestControl:
     def resume(self) -> None:
         """Let every vCPU run, and return at once. Raises NotSupported where it runs already."""
         session = self.session
-        self.poll()
+        self.poll(ready=False)
         if session.clock.running:
             raise NotSupported("the guest runs already; 'interrupt' stops it")
-        session.make_virtual()
+        if session.ready:
+            session.make_virtual()
         session.transport.sync()
         session.transport.stopped = False
         session.clock.tick()
@@ -40,33 +41,38 @@ class GuestControl:
             session.clock.running = False
             raise
 
-    def interrupt(self) -> None:
+    def interrupt(self, *, glance: bool = False) -> None:
         """Stop the guest and wait until it has stopped. Nothing happens where it is stopped already.
 
+        For a ``glance`` the stub's reads stay virtual, with gdb reading nothing, and QEMU is not asked for the map of
+        RAM anew, which takes most of the time of a short stop; both are made up for by whatever reads through gdb.
         Raises ReplyTimeout, TargetLost."""
-        self.poll()
+        self.poll(ready=not glance)
         if not self.session.clock.running:
             return
         try:
             self.session.command("-exec-interrupt --all")
         except MiError:  # "Inferior not executing": a Ctrl-C came before it was told to
             self.session.transport.stopped = True
-        if not self.wait(self.session.transport.timeout):
+        if not self._stopped_within(self.session.transport.timeout, ready=not glance):
             raise ReplyTimeout("the guest did not stop when interrupted; try again, and see whether QEMU hangs")
 
     def wait(self, seconds: float | None) -> bool:
         """Wait until the guest stops; True where it has. False when ``seconds`` passed first. Raises TargetLost."""
+        return self._stopped_within(seconds, ready=True)
+
+    def _stopped_within(self, seconds: float | None, *, ready: bool) -> bool:
         deadline = None if seconds is None else monotonic() + seconds
         while True:
             left = 3600.0 if deadline is None else deadline - monotonic()
-            self.poll(max(0.0, left) if self.session.clock.running else 0.0)
+            self.poll(max(0.0, left) if self.session.clock.running else 0.0, ready=ready)
             if not self.session.clock.running:
                 return True
             if left <= 0:
                 return False
 
-    def poll(self, seconds: float = 0.0) -> None:
-        """Notice a stop, waiting up to ``seconds`` for one, and make the session ready to read."""
+    def poll(self, seconds: float = 0.0, *, ready: bool = True) -> None:
+        """Notice a stop, waiting up to ``seconds`` for one, and make the session ``ready`` to read."""
         session = self.session
         if session.clock.running:
             if not session.transport.stopped:
@@ -74,12 +80,12 @@ class GuestControl:
             if session.transport.stopped:
                 session.clock.tick()
                 session.clock.running = False
-        if not session.clock.running and session.transport.lost is None:
+        if ready and not session.clock.running and session.transport.lost is None:
             session.make_ready()
 
     def halted(self) -> dict[int, bool]:
         """Which vCPUs wait for an interrupt, as far as that is known. Raises NotSupported while the guest runs."""
-        self.poll()
+        self.poll(ready=False)
         if self.session.clock.running:
             raise NotSupported("the guest runs, and its vCPUs halt and go on; 'interrupt' it first")
         return self.session.halted()

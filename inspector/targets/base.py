@@ -71,8 +71,9 @@ class RunControl(Protocol):
     def resume(self) -> None:
         """Let every vCPU run, and return at once."""
 
-    def interrupt(self) -> None:
-        """Stop the guest and wait until it has stopped."""
+    def interrupt(self, *, glance: bool = False) -> None:
+        """Stop the guest and wait until it has stopped. A ``glance`` is quicker: for registers, and for RAM that can be
+        read while it runs too, whose map is as it was found before. Without it afterwards, all of it is ready."""
 
     def step(self, cpu: int) -> None:
         """Run one instruction on ``cpu`` and stop again."""

@@ -198,8 +198,8 @@ class LiveControl(GuestControl):
         """Let every vCPU run, and return at once; a way to RAM that also works meanwhile is looked for before.
 
         Raises NotSupported where it runs already."""
-        self.poll()
-        if self.tiers is not None:
+        if self.tiers is not None and not self.tiers.cheap:
+            self.poll()
             self.tiers.settle()
         super().resume()
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from inspector.errors import InspectorError
 from inspector.gdbmi.monitor import Ticks, parse_ticks
 from inspector.guest import Guest
 from inspector.targets.base import CORE, GENERAL, TRANSLATION
@@ -121,19 +122,21 @@ def taken(
     ran = 0.0
     refusals = Refusals(guest)
     count = 1 if sampling.why_one else MOST
-    for number in range(count):
-        if number:
-            until = begun + sampling.asked * number / (count - 1)
-            if number == 1:
-                _ = guest.roots  # found while it stands, for what looks at it while it runs
-            if number == count - 1:
-                ran += _looked_closer(guest, refusals, sampling, clock)
-            if not sampling.why_one:
-                ran += _let_run(guest, until, sampling, clock, meanwhile if number == 1 else no_marks)
-        last = number == count - 1 or bool(sampling.why_one)
-        sampling.samples.append(_sample(guest, clock() - begun, marks, refusals, ticks=last or not number))
-        if sampling.why_one:
-            break
+    with _ready_again(guest):
+        for number in range(count):
+            if number:
+                until = begun + sampling.asked * number / (count - 1)
+                if number == 1:
+                    _ = guest.roots  # found while it stands, for what looks at it while it runs
+                if number == count - 1:
+                    ran += _looked_closer(guest, refusals, sampling, clock)
+                if not sampling.why_one:
+                    doing = meanwhile if number == 1 else no_marks
+                    ran += _let_run(guest, until, sampling, clock, doing, glance=number < count - 1)
+            last = number == count - 1 or bool(sampling.why_one)
+            sampling.samples.append(_sample(guest, clock() - begun, marks, refusals, ticks=last or not number))
+            if sampling.why_one:
+                break
     sampling.samples = [refusals.noted(each) for each in sampling.samples]
     if guest.target.control is not None:
         sampling.stood = clock() - begun - ran
@@ -160,16 +163,23 @@ def _looked_closer(guest: Guest, refusals: Refusals, sampling: Sampling, clock: 
         cpus = refusals.doubtful
         if not cpus or sampling.why_one or clock() > end:
             break
-        ran += _let_run(guest, clock() + APART, sampling, clock, no_marks)
+        ran += _let_run(guest, clock() + APART, sampling, clock, no_marks, glance=True)
         refusals.look(dict(_registers(guest, WANTED, cpus)), guest.control.halted())
     return ran
 
 
 def _let_run(
-    guest: Guest, until: float, sampling: Sampling, clock: Callable[[], float], meanwhile: Callable[[], object]
+    guest: Guest,
+    until: float,
+    sampling: Sampling,
+    clock: Callable[[], float],
+    meanwhile: Callable[[], object],
+    *,
+    glance: bool,
 ) -> float:
-    """Let it run until then, and stop it again; for how many seconds it ran. To be told to go and to stop counts as
-    standing still: it is not known at which moment the guest heard of it."""
+    """Let it run until then, and stop it again, for a glance where RAM can be read while it runs too; for how many
+    seconds it ran. To be told to go and to stop counts as standing still: it is not known at which moment the guest
+    heard of it."""
     begun = clock()
     try:
         guest.control.resume()
@@ -180,8 +190,21 @@ def _let_run(
     finally:
         ended = clock()
         if guest.running:
-            guest.control.interrupt()
+            guest.control.interrupt(glance=glance and guest.memory.source.cheap)
     return ended - begun
+
+
+@contextmanager
+def _ready_again(guest: Guest) -> Iterator[None]:
+    """However it is cut short, a guest that then stands, as it may for a glance, is ready for all that follows."""
+    try:
+        yield
+    except BaseException:
+        control = guest.target.control
+        if control is not None and not guest.running:
+            with suppress(InspectorError):
+                control.interrupt()
+        raise
 
 
 @contextmanager

@@ -247,6 +247,7 @@ def test_a_guest_that_ran_is_let_run_between_samples_and_left_stopped_as_it_was(
     (found,) = told("triage --seconds 0.01", target)
     runs = [each for each in control.calls if each in ("resume", "interrupt")]
     assert runs == ["resume", "interrupt"] * (MOST - 1)
+    assert control.glances == [True] * (MOST - 2) + [False], "what is judged is looked at with all that there is"
     assert (found["verdict"], found["confidence"]) == ("healthy", "medium")
     assert f"{MOST} samples" in found["evidence"][0]
     assert found["samples"] == MOST

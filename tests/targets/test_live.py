@@ -66,6 +66,26 @@ def test_the_monitor_is_asked_only_while_the_guest_stands_still(tmp_path: Path) 
             target.control.monitor(["info virtio"])
 
 
+def test_a_glance_asks_for_no_map_and_makes_nothing_ready(tmp_path: Path) -> None:
+    with opened(tmp_path) as (target, gdb):
+        control = target.control
+        control.resume()
+        told = len(gdb.commands)
+        control.interrupt(glance=True)
+        assert target.registers(0, ["nip"]).need("nip") == 0x100
+        control.halted()
+        said = " ".join(gdb.commands[told:])
+        assert not [word for word in ("mtree", "PhyMemMode", "able mem") if word in said], said
+        told = len(gdb.commands)
+        assert target.source.read(0, 256) == b"\x11" * 256
+        assert "PhyMemMode:1" in " ".join(gdb.commands[told:]), "gdb reads real addresses of RAM or nothing"
+        control.resume()
+        control.interrupt(glance=True)
+        told = len(gdb.commands)
+        control.interrupt()
+        assert "mtree" in " ".join(gdb.commands[told:])
+
+
 def test_registers_are_read_once_an_epoch_under_their_own_names(tmp_path: Path) -> None:
     with opened(tmp_path) as (target, gdb):
         assert isinstance(target, LiveTarget)
