@@ -100,6 +100,8 @@ class Watch:
         first = not self.begun
         if first:
             self.begun = True
+            memory = self.guest.memory
+            memory.expect(memory.ram.total)  # the fastest way to RAM is looked for before it is run: rather at once
             self._begin()
         if not self.states:
             return ()
