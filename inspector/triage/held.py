@@ -33,7 +33,7 @@ SEGMENT = ("ea-out-of-range", "quadrant")
 """Causes of a segment interrupt, which leaves the address and no cause (Power ISA 3.0B, book III, 6.5.4, 6.5.6)."""
 
 
-STOPS_ENOUGH = 48
+STOPS_ENOUGH = 36
 """Stops, each with a user's page refused, that are no chance any more: a program that has its kernel fetch a page again
 and again is met with it refused at four of five (QEMU 7.2 and Linux 6.1: the kernel clears 64 KiB meanwhile)."""
 
@@ -106,20 +106,26 @@ def _unset(record: Record, answer: Translation) -> bool:
     return not all(leaf & PTE_R for leaf in leaves) or bool(record.bits & DSISR_ISSTORE and not leaves[-1] & PTE_C)
 
 
-def refuses(guest: Guest, seen: Seen, there: Mapping[str, int] | None) -> bool | None:
-    """Whether the tables refuse an access now, just as it was recorded; None where that cannot be told."""
+def refusal(guest: Guest, seen: Seen, there: Mapping[str, int] | None) -> str | None:
+    """The cause for which the tables refuse an access now, just as it was recorded; "" where they do not, None where
+    that cannot be told."""
     if seen.record.access is None:
         return None
     try:
         context = context_of(guest, seen, there)
         answer = hardware(guest, context, seen.record.ea, seen.record.access, None)
         if agrees(seen.record, answer, context):
-            return True
+            return answer.cause or "reference-change"
     except TargetError:
         raise
     except InspectorError:
         return None
-    return False if answer.ok or answer.interrupt is not None else None
+    return "" if answer.ok or answer.interrupt is not None else None
+
+
+def fetchable(ea: int, cause: str | None) -> bool:
+    """Whether it is of a user's page that is not there, or not to be written: what kernels put right all the time."""
+    return not quadrant(ea) and cause in ("not-present", "protection")
 
 
 def goes_on(seen: Seen, known: Mapping[str, int]) -> bool:
@@ -144,6 +150,7 @@ class Refusals:
     _before: set[Seen] = field(default_factory=set)
     _stops: dict[Seen, int] = field(default_factory=dict)
     _again: dict[Seen, int] = field(default_factory=dict)
+    _causes: dict[Seen, str] = field(default_factory=dict)
 
     def look(self, cpus: Mapping[int, Mapping[str, int]], halted: Mapping[int, bool]) -> None:
         """At the guest, which stands still with these registers."""
@@ -158,10 +165,11 @@ class Refusals:
                 if seen not in self._before:
                     self._before.add(seen)
                     continue
-                refused = refuses(self.guest, seen, known if there else None)
-                if refused is not None:
-                    self._stops[seen] = self._stops.get(seen, 0) + 1 if refused else 0
-                    self._again[seen] = self._again.get(seen, 0) + (there and refused)
+                cause = refusal(self.guest, seen, known if there else None)
+                if cause is not None:
+                    self._causes[seen] = cause
+                    self._stops[seen] = self._stops.get(seen, 0) + 1 if cause else 0
+                    self._again[seen] = self._again.get(seen, 0) + (there and bool(cause))
 
     @property
     def doubtful(self) -> set[int]:
@@ -169,7 +177,9 @@ class Refusals:
         return {
             seen.cpu
             for seen, stops in self._stops.items()
-            if stops >= ENOUGH and not quadrant(seen.record.ea) and not (stops >= STOPS_ENOUGH and self._again[seen])
+            if stops >= ENOUGH
+            and fetchable(seen.record.ea, self._causes[seen])
+            and not (stops >= STOPS_ENOUGH and self._again[seen])
         }
 
     def noted(self, sample: Sample) -> Sample:

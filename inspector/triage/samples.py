@@ -16,7 +16,7 @@ from inspector.triage.held import Refusals
 MOST = 9
 """Samples; each stops the guest for some hundredths of a second."""
 DEFAULT_SECONDS = 2.0
-CLOSER, APART, CLOSER_SECONDS = 120, 0.002, 2.0
+CLOSER, APART, CLOSER_SECONDS = 36, 0.002, 1.0
 """Most further stops where a user's access seems to be stuck, how long the guest runs in between, and how long all of
 them may take. By one stop at which it has its page a program whose kernel fetches that again and again is told from
 one that is stuck; and by one that is about to make the access again, without its page, one that is."""

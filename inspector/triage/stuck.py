@@ -11,12 +11,12 @@ from inspector.fetching import instruction_behind
 from inspector.guest import Guest
 from inspector.instructions.decode import WORD, Instruction
 from inspector.instructions.effective import reach
-from inspector.radix.address import Context, quadrant
+from inspector.radix.address import Context
 from inspector.radix.bits import MSR_LE
 from inspector.radix.prediction import HDSISR_CANARY, Record, same_page
 from inspector.radix.translation import Access, Translation
 from inspector.targets.base import CORE, GENERAL
-from inspector.triage.held import STOPS_ENOUGH, Seen, accesses_of, agrees, context_of, goes_on
+from inspector.triage.held import STOPS_ENOUGH, Seen, accesses_of, agrees, context_of, fetchable, goes_on
 from inspector.triage.samples import Sample
 from inspector.walkers import hardware
 
@@ -107,7 +107,7 @@ def stuck(guest: Guest, samples: list[Sample], enough: int) -> tuple[Stuck, ...]
         if one is None:
             continue
         doubt = False
-        if _fetchable(one):
+        if _fetched(one):
             if case.refused and not case.again:
                 continue  # its kernel may be at it for long, as to clear a huge page, each time that it is given back
             doubt = not case.last if case.refused is None else case.refused < STOPS_ENOUGH
@@ -115,9 +115,8 @@ def stuck(guest: Guest, samples: list[Sample], enough: int) -> tuple[Stuck, ...]
     return tuple(found)
 
 
-def _fetchable(one: Stuck) -> bool:
-    """Whether it is of a user's page that is not there, or not to be written: what kernels put right all the time."""
-    return not quadrant(one.answer.ea) and one.answer.stage == 1 and one.answer.cause in ("not-present", "protection")
+def _fetched(one: Stuck) -> bool:
+    return one.answer.stage == 1 and fetchable(one.answer.ea, one.answer.cause)
 
 
 def _held(guest: Guest, seen: Seen, there: Mapping[str, int] | None) -> Stuck | None:
@@ -134,7 +133,7 @@ def _held(guest: Guest, seen: Seen, there: Mapping[str, int] | None) -> Stuck | 
         return None
     text = code.text if code is not None else ""
     one = Stuck(seen.cpu, seen.nip, answer, seen.record, context.problem_state, text, there is None)
-    if there is not None and _fetchable(one) and _after_a_system_call(guest, context, seen.nip):
+    if there is not None and _fetched(one) and _after_a_system_call(guest, context, seen.nip):
         return None  # which may have given the page back, and is come to for the first time since
     return one
 

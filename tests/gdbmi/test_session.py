@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,14 +111,15 @@ def test_leaving_as_found(tmp_path: Path, running: bool, way: str) -> None:
     ],
 )
 def test_what_goes_wrong_while_attaching(
-    tmp_path: Path, rule: dict[str, Any], error: type[Exception], words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: dict[str, Any], error: type[Exception], words: str
 ) -> None:
-    before = set(os.listdir("/tmp"))
+    mine = tmp_path / "temporary"
+    mine.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(mine))
     with pytest.raises(error, match=words) as caught, session_with(tmp_path, rule):
         pass
     assert "\n" not in str(caught.value)
-    left = {name for name in set(os.listdir("/tmp")) - before if name.startswith("inspector-gdb-")}
-    assert not left
+    assert os.listdir(mine) == []
 
 
 def test_small_reads_are_one_record_and_refusals_are_none(tmp_path: Path) -> None:
