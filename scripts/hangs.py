@@ -21,7 +21,8 @@ from inspector.radix.bits import PTE_ATT, PTE_RPN, RPDB_MASK
 from inspector.triage.found import Confidence
 from inspector.virtio.layout import DESCRIPTOR_BYTES, INDIRECT
 from inspector.virtio.words import DRIVER_OK, NEEDS_RESET
-from scripts.hangsguest import RNG, RNG_BUFFER, RNG_BYTES, HungGuest, guest_with
+from scripts.hangsguest import PSERIES, RNG, RNG_BUFFER, RNG_BYTES, HungGuest, guest_with
+from scripts.kinds import Kind
 
 NOWHERE = 0x2108_0000_0000
 """A real address in the window of pseries' PCI bus where no device is: loads give ones or zeros, stores are lost."""
@@ -358,9 +359,14 @@ generator's lock; to others it gives no more."""
 
 @contextmanager
 def hung_guest(
-    names: Iterable[str] = WAYS, progress: Callable[[float], None] | None = None, *, healing: bool = False
+    names: Iterable[str] = WAYS,
+    progress: Callable[[float], None] | None = None,
+    *,
+    healing: bool = False,
+    kind: Kind = PSERIES,
 ) -> Iterator[HungGuest]:
     """Boot a guest for these ways; nothing is done to it yet. ``progress`` is as ``Machine.wait_ready`` has it; in one
     that is ``healing`` QEMU looks for kicks that were lost whenever it goes on, as it does by default."""
-    with guest_with((name for name in names if WAYS[name].of == "disk"), progress, healing=healing) as guest:
+    disks = [name for name in names if WAYS[name].of == "disk"]
+    with guest_with(disks, progress, healing=healing, kind=kind) as guest:
         yield guest

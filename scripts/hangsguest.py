@@ -24,8 +24,14 @@ from inspector.virtio.layout import sizes
 from inspector.virtio.state import DeviceState, QueueState
 from scripts.guests import Machine
 from scripts.incontext import PR, special, state
-from scripts.kinds import KINDS
+from scripts.kinds import KINDS, Kind
 
+PSERIES = KINDS["pseries-p9"]
+BRIDGE = (
+    *("-device", "pnv-phb,chip-id=0,index=0,id=phb", "-device", "pnv-phb-root-port,bus=phb,id=slot0"),
+    *("-device", "pcie-pci-bridge,bus=slot0,id=bridge"),
+)
+"""What powernv has devices behind: a port takes but one."""
 SPARE = "spare"
 """The disk that nothing is ever done to: that it answers shows that the guest as a whole still does."""
 RNG = "rng"
@@ -99,17 +105,21 @@ class Disk:
         return f"/sys/bus/pci/devices/0000:{self.slot}"
 
 
-def words(names: Iterable[str], *, healing: bool = False) -> tuple[str, ...]:
-    """QEMU's words for disks of these names, the generator and the test socket.
+def words(names: Iterable[str], *, healing: bool = False, kind: Kind = PSERIES) -> tuple[str, ...]:
+    """QEMU's words for disks of these names, the generator and the test socket; on a machine of this kind.
 
     With ioeventfd, as is QEMU's default, it looks into every queue when a stopped machine goes on, as if it had been
     kicked, and a lost kick is mended by whoever stops the machine to look (seen with QEMU 7.2): ``healing``."""
     io = f"ioeventfd={'on' if healing else 'off'}"
     said = ["-qtest", "unix:{directory}/qtest,server=on,wait=off", "-qtest-log", "none"]
-    for name in names:
+    bare = kind.machine != "pseries"
+    said += BRIDGE if bare else ()
+    for number, name in enumerate(names, 1):
         drive = f"file={{directory}}/disk,if=none,id=of-{name},format=raw,readonly=on,file.locking=off"
-        said += ["-drive", drive, "-device", f"virtio-blk-pci,drive=of-{name},id={name},num-queues=1,{io}"]
-    said += ["-device", f"virtio-rng-pci,id={RNG},{io},max-bytes={RNG_BYTES},period={RNG_PERIOD}"]
+        place = f",bus=bridge,addr={number:#x}" if bare else ""
+        said += ["-drive", drive, "-device", f"virtio-blk-pci,drive=of-{name},id={name},num-queues=1,{io}{place}"]
+    place = ",bus=bridge,addr=0x1f" if bare else ""
+    said += ["-device", f"virtio-rng-pci,id={RNG},{io},max-bytes={RNG_BYTES},period={RNG_PERIOD}{place}"]
     return tuple(said)
 
 
@@ -333,10 +343,14 @@ class HungGuest:
 
 @contextmanager
 def guest_with(
-    names: Iterable[str], progress: Callable[[float], None] | None = None, *, healing: bool = False
+    names: Iterable[str],
+    progress: Callable[[float], None] | None = None,
+    *,
+    healing: bool = False,
+    kind: Kind = PSERIES,
 ) -> Iterator[HungGuest]:
     """Boot a guest with a disk of each of these names, and the spare one; :func:`words` says what ``healing`` is."""
     disks = (*names, SPARE)
-    with Machine(replace(KINDS["pseries-p9"], devices=words(disks, healing=healing))) as machine:
+    with Machine(replace(kind, devices=words(disks, healing=healing, kind=kind))) as machine:
         machine.wait_ready(progress=progress)
         yield HungGuest(machine, disks)

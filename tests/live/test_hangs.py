@@ -12,13 +12,16 @@ import pytest
 
 from inspector.cli import main
 from inspector.triage.causes.devices import HEALED_BY
-from inspector.triage.found import Confidence
+from inspector.triage.found import HEALTHY, Confidence
 from scripts.hangs import WAYS, Way, hung_guest
 from scripts.hangsguest import SPARE, HungGuest
+from scripts.kinds import KINDS
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 SECONDS, LONGER = "0.7", "1.1"
 """For triage to look on; of a generator that gives nothing it says nothing earlier than after a second."""
+NEEDS_LUCK, TIMES = ("empty-root",), 7
+"""A user's page that its kernel fetches is told to be missing only where the vCPU is met just before it tries again."""
 TOGETHER = {name: WAYS[name] for name in sorted(WAYS, key=lambda name: WAYS[name].undo is None) if not WAYS[name].alone}
 """What is undone again first, so that nothing else is the matter with the guest."""
 ALONE = {name: way for name, way in WAYS.items() if way.alone}
@@ -31,6 +34,9 @@ HEALED: dict[str, Confidence] = {
 }
 """The ways of which nothing is left in the queue once QEMU has looked at it by itself, and how sure triage then is."""
 
+BARE = ("wrong-address", "vector-masked", "memory-off", "reset")
+"""On the bare machine: its bus is at other addresses, behind bridges, and its vCPUs idle with interrupts off."""
+
 
 @dataclass
 class Hung:
@@ -39,18 +45,27 @@ class Hung:
     guest: HungGuest
     standing: dict[str, Way] = field(default_factory=dict)
 
-    def named(self, way: Way, sure: Confidence, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-        """What triage tells of a way, for a user with no symbols: that before all else, of its very device, and of the
-        other devices only what is the matter with them."""
-        machine, mine = self.guest.machine, []
+    def told(self, way: Way, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+        """What triage tells a user with no symbols."""
+        machine = self.guest.machine
         seconds = LONGER if way.of == "generator" else SECONDS
         capsys.readouterr()
         main([machine.target, "--ram", str(machine.ram_file), "triage", "--json", "--seconds", seconds])
-        for each in map(json.loads, capsys.readouterr().out.splitlines()):
-            other = self.standing.get((each.get("device") or "").split(" ")[0])
-            if "verdict" in each and other is None:
+        return [each for each in map(json.loads, capsys.readouterr().out.splitlines()) if "verdict" in each]
+
+    def named(self, way: Way, sure: Confidence, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+        """What triage tells of a way: that before all else, of its very device, and of the other devices only what is
+        the matter with them."""
+        found = self.told(way, capsys)
+        for _ in range(TIMES if way.name in NEEDS_LUCK else 0):
+            if found[0]["verdict"] == HEALTHY:
+                found = self.told(way, capsys)
+        mine = []
+        for each in found:
+            other = self.standing.get((each["device"] or "").split(" ")[0])
+            if other is None:
                 mine.append(each)
-            elif other is not None:
+            else:
                 assert each["verdict"] in (other.slug, *other.beside)
         slot = "" if way.of == "process" else self.guest.disks[way.device].slot
         assert (mine[0]["verdict"], mine[0]["confidence"]) == (way.slug, sure), mine
@@ -81,6 +96,13 @@ def hung() -> Iterator[Hung]:
 def healing() -> Iterator[Hung]:
     """One whose QEMU looks for kicks that were lost when it goes on, as it does by default."""
     with hung_guest(HEALED, healing=True) as guest:
+        yield Hung(guest)
+
+
+@pytest.fixture(scope="module")
+def bare() -> Iterator[Hung]:
+    """One on the bare machine."""
+    with hung_guest(BARE, kind=KINDS["powernv9"]) as guest:
         yield Hung(guest)
 
 
@@ -116,14 +138,21 @@ def does_not_come(hung: Hung, way: Way, capsys: pytest.CaptureFixture[str]) -> N
         assert guest.comes_not(mark, 1)
     assert not way.says or guest.has_said(way.says)
     assert way.sees is None or way.sees(guest, way.device)
-    hung.named(way, way.sure, capsys)
-    assert way.ends or guest.comes_not(mark, 1)
-    hung.undone(way, mark)
+    try:
+        hung.named(way, way.sure, capsys)
+        assert way.ends or guest.comes_not(mark, 1)
+    finally:
+        hung.undone(way, mark)
 
 
 def ends(guest: HungGuest, way: Way, mark: str) -> None:
     assert guest.until(lambda: guest.outcome(mark) is not None)
     assert guest.outcome(mark) in way.ends
+
+
+@pytest.mark.parametrize("name", BARE)
+def test_on_the_bare_machine_it_is_told_just_so(bare: Hung, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    does_not_come(bare, WAYS[name], capsys)
 
 
 @pytest.mark.parametrize("name", HEALED)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from inspector.radix.bits import MSR_HV
 from inspector.triage.catalogue import diagnosed
 from inspector.triage.causes.devices import HEALED_BY
 from inspector.virtio import words
@@ -50,9 +51,18 @@ def test_an_interrupt_that_was_raised_and_not_taken() -> None:
     assert (found.cause.slug, found.found.confidence) == ("interrupt-not-taken", "high")
     assert found.found.device == "00:00.0 virtio-blk, queue 0 (requests)"
     assert "for at least 2.0 s, in each of 5 samples" in found.found.evidence[0]
-    assert "MSR[EE] was 1 on vCPU 0" in found.found.evidence[-1]
+    assert "vCPU 0 would have taken" in found.found.evidence[-1]
     (found,) = diagnosed(evidence(look(0, stood(laid, state)), msr=0))
     assert "MSR[EE] was 0 on every vCPU" in found.found.evidence[-1]
+
+
+@pytest.mark.parametrize(("msr", "said"), [(MSR_HV, "vCPU 0 would have taken"), (0, "none takes an interrupt")])
+def test_a_bare_machines_idle_vcpu_is_woken_with_interrupts_off(msr: int, said: str) -> None:
+    laid, state = untaken()
+    found = evidence(look(0, stood(laid, state)), msr=msr)
+    idle = [replace(each, halted={0: True}) for each in found.sampling.samples]
+    (told_of,) = diagnosed(replace(found, sampling=replace(found.sampling, samples=idle)))
+    assert said in told_of.found.evidence[-1]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from inspector.radix.bits import MSR_HV
 from inspector.triage.causes.devices import healed, held, mappings, place, registers, since, usable
 from inspector.triage.causes.registers import astray, lacking
 from inspector.triage.devices import DeviceLook, QueueLook
@@ -84,9 +85,10 @@ def _untaken(look: DeviceLook, queue: QueueLook) -> int:
 
 
 def _interrupts(evidence: Evidence) -> str:
-    """Whether the vCPUs would have taken an interrupt, as far as the samples show."""
+    """Whether the vCPUs would have taken an interrupt, as far as the samples show. On the bare machine Linux idles with
+    MSR[EE] clear, and is woken by one (Linux 6.1, ``power9_idle_stop``)."""
     known = [
-        (cpu, bool(registers["msr"] & EXTERNAL))
+        (cpu, bool(registers["msr"] & EXTERNAL or (registers["msr"] & MSR_HV and sample.halted.get(cpu))))
         for sample in evidence.sampling.samples
         for cpu, registers in sample.cpus.items()
         if "msr" in registers
@@ -97,7 +99,7 @@ def _interrupts(evidence: Evidence) -> str:
     if not open_ones:
         return "MSR[EE] was 0 on every vCPU in every sample: none takes an interrupt"
     which = ", ".join(f"vCPU {cpu}" for cpu in open_ones)
-    return f"MSR[EE] was 1 on {which} in some sample, so that it is not held back there: it is masked, or was lost"
+    return f"{which} would have taken an interrupt in some sample, so that it is masked, or was lost"
 
 
 def _signalled(look: DeviceLook, queue: QueueLook) -> bool:
