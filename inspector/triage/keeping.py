@@ -35,7 +35,8 @@ from inspector.walkers import hardware
 STACK = 2048
 """Bytes of a stack that are kept from its pointer on; and what else its back chain is read from."""
 MOST_NOTED = 1 << 16
-"""Reads that are noted; what triage reads besides tables is a few thousand words."""
+"""Reads that are noted; what triage reads besides tables is a few thousand words. What is read after them is not in the
+snapshot, which says so of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +194,14 @@ def _asked(seen: Guest, noted: Noted) -> tuple[tuple[Finding, ...], Evidence, tu
 
 
 def _rings(seen: Guest, state: VirtioState | None, noted: Noted) -> tuple[tuple[int, int], ...]:
-    """What is read to tell of every queue, all that is pending included."""
+    """What is read to tell of every queue, all that is pending included: once MOST_NOTED reads are noted, of further
+    queues their rings alone."""
     noted.noting.clear()
     for device in state.devices if state is not None else ():
         bus = bus_of(words.has(device.features, words.ACCESS_PLATFORM), state.windows if state is not None else ())
         for queue in device.queues:
-            look = read_queue(seen.memory, bus, device, queue, MOST_ENTRIES)
+            most = MOST_ENTRIES if len(noted.noting) < MOST_NOTED else 0
+            look = read_queue(seen.memory, bus, device, queue, most)
             noted.noting.extend((part.real, part.size) for part in look.parts if part.real is not None)
     return tuple(dict.fromkeys(noted.noting))
 

@@ -4,6 +4,7 @@ Whatever a ring says, following it ends: a descriptor is visited once, tables an
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from inspector.errors import MemoryReadError
@@ -14,6 +15,8 @@ from inspector.virtio.layout import DESCRIPTOR_BYTES, MOST_ENTRIES, Descriptor, 
 MOST_FOLLOWED = 1024
 """Descriptors of one chain that are followed. QEMU 7.2 gives up beyond the queue's size, 1024 at most
 (VIRTQUEUE_MAX_SIZE)."""
+MOST_LINKS = 1 << 14
+"""Descriptors of all chains of a queue, after which no other chain of it is followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,16 @@ class Chain:
     def length(self) -> int:
         """Bytes of all its buffers, tables of descriptors left out."""
         return sum(each.descriptor.length for each in self.links if not each.descriptor.indirect)
+
+
+def bounded(chains: Iterable[Chain]) -> Iterator[Chain]:
+    """The first of these chains, which are followed as they are asked for: until they have MOST_LINKS descriptors."""
+    links = 0
+    for each in chains:
+        yield each
+        links += len(each.links)
+        if links >= MOST_LINKS:
+            return
 
 
 def follow(memory: PhysicalMemory, bus: Bus, table: int, num: int, head: int, little: bool = True) -> Chain:

@@ -8,7 +8,7 @@ can be told from what stands just before: all that the device has taken in it is
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from inspector.errors import MemoryReadError
@@ -91,6 +91,17 @@ class Ring:
                 return count
         return len(self.entries)
 
+    def buffers(self, place: int, wrap: bool) -> Iterator[tuple[Entry, ...]]:
+        """The descriptors of each buffer that waits from ``place`` on, the oldest first; of the last one some may be
+        missing."""
+        left = self.waiting(place, wrap)
+        while left > 0:
+            found: list[Entry] = []
+            while left > 0 and (not found or found[-1].descriptor.more):
+                found.append(self.entries[place % len(self.entries)])
+                place, left = place + 1, left - 1
+            yield tuple(found)
+
 
 def entries(data: bytes, num: int, little: bool = True) -> Iterator[Entry]:
     """The descriptors in so many bytes (2.8.13). What follows one is the next of the ring."""
@@ -100,18 +111,10 @@ def entries(data: bytes, num: int, little: bool = True) -> Iterator[Entry]:
         yield Entry(one, number, bool(flags & AVAILABLE), bool(flags & USED))
 
 
-def chains(memory: PhysicalMemory, bus: Bus, ring: Ring, place: int, wrap: bool, little: bool) -> Iterator[Chain]:
-    """The buffers that wait from ``place`` on, the oldest first, each with the table that an indirect one leads to."""
-    left = ring.waiting(place, wrap)
-    while left > 0:
-        links: list[Link] = []
-        while True:
-            one = ring.entries[place % len(ring.entries)]
-            links.append(_link(memory, bus, one.descriptor, False))
-            place, left = place + 1, left - 1
-            if not one.descriptor.more or left == 0:
-                break
-        yield _chain(memory, bus, one, links, little)
+def chain(memory: PhysicalMemory, bus: Bus, buffer: Sequence[Entry], little: bool) -> Chain:
+    """A buffer that waits, one of those that :meth:`Ring.buffers` tells, with the table that an indirect one leads to.
+    Reads RAM alone."""
+    return _chain(memory, bus, buffer[-1], [_link(memory, bus, each.descriptor, False) for each in buffer], little)
 
 
 def _link(memory: PhysicalMemory, bus: Bus, one: Descriptor, inside: bool) -> Link:

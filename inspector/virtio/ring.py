@@ -13,7 +13,7 @@ from inspector.errors import MemoryReadError
 from inspector.memory.physical import PhysicalMemory
 from inspector.virtio import packed, words
 from inspector.virtio.bus import Bus
-from inspector.virtio.chain import Chain, follow
+from inspector.virtio.chain import Chain, bounded, follow
 from inspector.virtio.layout import (
     ALIGNMENT,
     DESCRIPTOR_BYTES,
@@ -89,7 +89,8 @@ class Queue:
 
 
 def read_queue(memory: PhysicalMemory, bus: Bus, device: DeviceState, state: QueueState, chains: int = CHAINS) -> Queue:
-    """The queue ``state`` of a device, its rings read from RAM and nothing but RAM; at most ``chains`` chains."""
+    """The queue ``state`` of a device, its rings read from RAM and nothing but RAM; at most ``chains`` chains, fewer
+    where these have very many descriptors (chain.MOST_LINKS)."""
     name = words.queue_name(device.device_id, state.index, device.count, device.features)
     if not state.desc:
         return Queue(state, name)
@@ -110,7 +111,7 @@ def read_queue(memory: PhysicalMemory, bus: Bus, device: DeviceState, state: Que
     pending = queue.pending
     if available is not None and pending is not None and state.last_avail_idx is not None and pending <= state.num:
         heads = [available.ring[(state.last_avail_idx + n) % state.num] for n in range(min(pending, chains))]
-        found = tuple(follow(memory, bus, state.desc, state.num, head, device.little) for head in heads)
+        found = tuple(bounded(follow(memory, bus, state.desc, state.num, head, device.little) for head in heads))
         problems += [Problem(each.problem, f"head {each.head}: {each.reason}") for each in found if each.problem]
     latest: tuple[tuple[int, int], ...] = ()
     if used is not None:
@@ -173,22 +174,23 @@ def _packed(memory: PhysicalMemory, bus: Bus, device: DeviceState, state: QueueS
         return replace(told, problems=(*problems, Problem("index-impossible", reason)))
     wrap = ring.round_at(place, state.inuse)
     waiting = ring.waiting(place, wrap)
-    found = list(packed.chains(memory, bus, ring, place, wrap, device.little))
-    problems += [Problem(each.problem, f"buffer {each.head}: {each.reason}") for each in found[:chains] if each.problem]
+    buffers = list(ring.buffers(place, wrap))
+    found = tuple(bounded(packed.chain(memory, bus, each, device.little) for each in buffers[:chains]))
+    problems += [Problem(each.problem, f"buffer {each.head}: {each.reason}") for each in found if each.problem]
     ahead = state.used_idx > place or (state.used_idx == place and state.inuse > 0)
     signalled = (state.used_idx - state.signalled_used) % state.num if state.signalled_used_valid else 0
     due = driver.want(state.used_idx, signalled, state.num, wrap ^ ahead) if driver is not None and signalled else None
     after = place + waiting
     return replace(
         told,
-        pending=len(found),
+        pending=len(buffers),
         untaken=packed.passed(state.used_idx, wrap ^ ahead, driver, state.num),
         interrupt_off=None if due is None else not due,
         notify_off=None if own is None or own.flags == packed.AT else own.flags == packed.DISABLE,
         kick_due=own.want(after % state.num, waiting, state.num, wrap ^ (after >= state.num))
         if own is not None and waiting
         else None,
-        chains=tuple(found[:chains]),
+        chains=found,
         problems=tuple(problems),
     )
 

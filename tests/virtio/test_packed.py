@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from inspector.memory.physical import PhysicalMemory, RamMap, Range
 from inspector.virtio.bus import Bus
+from inspector.virtio.chain import MOST_LINKS
 from inspector.virtio.ring import Queue, read_queue
 from inspector.virtio.state import DeviceState, QueueState
 from tests.fakes import SparseMemory
@@ -80,12 +81,12 @@ class Sides:
                 self.used, self.used_round = self.used - self.num, not self.used_round
             self.free += length
 
-    def read(self, **more: object) -> Queue:
+    def read(self, chains: int = 64, **more: object) -> Queue:
         known: dict[str, object] = {"used_idx": self.used, "last_avail_idx": self.place, "inuse": len(self.held)}
         rings = {"desc": RING, "avail": DRIVER, "used": DEVICE}
         state = QueueState(0, self.num, **{**rings, **known, **more})  # type: ignore[arg-type]
         device = DeviceState("/machine/x", "virtio-blk", 2, 0xF, FEATURES, FEATURES, count=1)
-        return read_queue(PhysicalMemory(self.memory, RamMap([Range(0, 1 << 20, "ram")])), Bus(), device, state, 64)
+        return read_queue(PhysicalMemory(self.memory, RamMap([Range(0, 1 << 20, "ram")])), Bus(), device, state, chains)
 
 
 def slugs(queue: Queue) -> list[str]:
@@ -173,6 +174,18 @@ def test_an_indirect_table_is_read() -> None:
     (chain,) = sides.read().chains
     assert (chain.head, chain.length, [each.indirect for each in chain.links]) == (7, 17, [False, True, True])
     assert chain.links[2].descriptor.written
+
+
+def test_a_ring_of_great_tables_is_counted_and_not_all_followed() -> None:
+    num = 256
+    sides = Sides(num)
+    sides.memory.put(RING, struct.pack("<QIHH", TABLE, 16 * 1024, 7, INDIRECT | AVAIL) * num)
+    few = sides.read(2)
+    assert (few.pending, len(few.chains)) == (num, 2)
+    tables = [asked for asked in sides.memory.asked if asked[0] == TABLE]
+    assert len(tables) == 2, "what nobody wants to see is not read"
+    links = sum(len(each.links) for each in sides.read(num).chains)
+    assert MOST_LINKS <= links < MOST_LINKS + 1 + 1024
 
 
 @pytest.mark.parametrize(

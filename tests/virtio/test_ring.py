@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.virtio.bus import DIRECT_FROM, Bus, bus_of
+from inspector.virtio.chain import MOST_LINKS
 from inspector.virtio.layout import wants_event
 from inspector.virtio.ring import Queue, device_problems, read_queue
 from inspector.virtio.state import QueueState, Window
@@ -247,3 +248,14 @@ def test_a_long_chain_ends() -> None:
     state = QueueState(0, 32768, DESC, 0xC_0000, 0x8_0000, last_avail_idx=0)
     laid.source.put(0xC_0002, (1).to_bytes(2, "little"))
     assert slugs(read(laid, state)) == ["chain-long"]
+
+
+def test_many_long_chains_end_too() -> None:
+    laid = Laid(num=256)
+    for index in range(256):
+        laid.describe(index, BUFFERS, 16, NEXT, (index + 1) % 256)
+    laid.offer(256, dict.fromkeys(range(256), 0))
+    queue = read_queue(laid.memory, Bus(), laid.device(), laid.queue(), 256)
+    assert queue.pending == 256
+    assert {each.problem for each in queue.chains} == {"chain-cycle"}
+    assert MOST_LINKS <= sum(len(each.links) for each in queue.chains) < MOST_LINKS + 256
