@@ -82,7 +82,7 @@ def _states(
     """The devices of these names, with their queues; those that are ``kept`` are not asked for."""
     said = ask([f"info virtio-status {path}" for path in paths])
     found = [each for path, text in zip(paths, said, strict=True) if (each := hmp.status(path, text))]
-    every = [(each, number) for each in found for number in range(min(each.count, MAX_QUEUES))]
+    every = [(each, number) for each in found for number in _harmless(each)]
     asked = [(each, number) for each, number in every if (each.path, number) not in kept]
     words = ask([f"info virtio-queue-status {each.path} {number}" for each, number in asked])
     queues: dict[str, list[QueueState]] = {}
@@ -92,6 +92,16 @@ def _states(
     for (path, _), queue in kept.items():
         queues.setdefault(path, []).append(queue)
     return [replace(each, queues=_in_order(queues.get(each.path, ()))) for each in found]
+
+
+def _harmless(device: DeviceState) -> range:
+    """The queues of a device that can be asked for and go on as before: none while vhost works on them.
+
+    QEMU would ask vhost for the ring's base in turn (7.2, hw/virtio/virtio.c, ``qmp_x_query_virtio_queue_status``): a
+    vhost-user back end stops the ring at that (docs/interop/vhost-user.rst, VHOST_USER_GET_VRING_BASE), and QEMU takes
+    what the call returns, 0, for the index. When a guest is stopped vhost hands its rings back, and all can be asked.
+    """
+    return range(0 if device.vhost else min(device.count, MAX_QUEUES))
 
 
 def _in_order(queues: Iterable[QueueState]) -> tuple[QueueState, ...]:
@@ -107,7 +117,7 @@ def of_qmp(qmp: Qmp) -> VirtioState:
         device = query.status(path, qmp.execute("x-query-virtio-status", {"path": path}))
         queues = (
             query.queue(qmp.execute("x-query-virtio-queue-status", {"path": path, "queue": number}))
-            for number in range(min(device.count, MAX_QUEUES))
+            for number in _harmless(device)
         )
         found.append(replace(device, queues=tuple(queue for queue in queues if queue)))
     return _placed(qmp.monitor, found, "qmp")

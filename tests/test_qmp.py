@@ -91,6 +91,22 @@ def test_a_refusal_is_said(serve: Callable[..., Server]) -> None:
         of_qmp(client)
 
 
+@pytest.mark.parametrize("works", [False, True])
+def test_queues_that_vhost_works_on_are_not_asked_for(serve: Callable[..., Server], works: bool) -> None:
+    status = {"name": "virtio-net", "device-id": 1, "num-vqs": 3, "device-endian": "little"}
+    answers: dict[str, Any] = {
+        "x-query-virtio": [{"path": "/machine/x", "name": "virtio-net"}],
+        "x-query-virtio-status": {**status, **({"vhost-dev": {"n-mem-sections": 1}} if works else {})},
+        "human-monitor-command": "",
+    }
+    server = serve(lambda asked: returned(answers.get(asked["execute"], {})))
+    with Qmp(server.where) as client:
+        (device,) = of_qmp(client).devices
+    assert (device.vhost, device.count) == (works, 3)
+    asked = [each["arguments"]["queue"] for each in server.asked if each["execute"] == "x-query-virtio-queue-status"]
+    assert asked == ([] if works else [0, 1, 2])
+
+
 @pytest.mark.parametrize("greeting", [b"220 mail.example ESMTP\n", b"[1]\n"])
 def test_what_is_no_qmp(serve: Callable[..., Server], greeting: bytes) -> None:
     with pytest.raises(ProtocolError, match="is not QMP"):

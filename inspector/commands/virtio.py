@@ -158,7 +158,10 @@ def _remarks(device: DeviceState, bus: Bus, queues: Sequence[QueueAt]) -> Iterat
             sure = "; the used indices in it are the device's own" if said and fits else ""
             yield f"{bus.presumed} ({bus.direct.name} at {bus.direct.start:#x}){sure}"
     if device.vhost:
-        yield "vhost works on its rings, and QEMU's own indices need not be up to date"
+        yield (
+            "vhost works on its queues, so they were not asked for: vhost-user stops a ring that it is asked about; "
+            "stop the guest, and vhost hands them back"
+        )
     if not device.bars:
         yield "which PCI function it is behind, if any, could not be told"
 

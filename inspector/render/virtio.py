@@ -41,7 +41,7 @@ def text(result: Device | Nothing, style: Style) -> Iterator[str]:
             yield from _queue(queue, style, result.wide)
     if idle := [each.queue.state.index for each in result.queues if not each.queue.set_up]:
         yield from style.wrap(f"not set up by the driver: queue {_spans(idle)}", "  ")
-    if not result.queues:
+    if not result.queues and not state.vhost:
         yield "  no queues"
     for remark in result.remarks:
         yield from style.wrap(remark, "  ", kind="dim")
