@@ -211,7 +211,8 @@ class Held:
         self.stub.leave(resume=False)
 
     def let_go(self) -> None:
-        """Close, leaving the guest as it was found; one of which that cannot be told stands."""
+        """Close, leaving the guest as it was found; one of which that cannot be told stands. Nothing happens where it
+        was handed over."""
         self.stub.leave(resume=self.facts.found_running is True)
 
 

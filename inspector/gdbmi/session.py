@@ -243,12 +243,11 @@ def attach(endpoint: Endpoint, clock: Clock, *, gdb: str = "gdb-multiarch", time
         started = _settled(transport, timeout)  # first, for from the look at the stub on the guest stands
         held = preflight.probe(endpoint, path, min(timeout, preflight.LIMIT))
         session = GdbSession(transport, started, held.facts, endpoint, clock)
-        connecting, held = held, None
-        session.connect(connecting, timeout)
+        session.connect(held, timeout)
         return session
     except BaseException:
         if held is not None:
-            held.let_go()
+            held.let_go()  # nothing happens where it was handed over; else the stub would answer nobody but this one
         if session is not None and session.attached:
             session.close()
         elif transport is not None:

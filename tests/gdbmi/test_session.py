@@ -18,6 +18,7 @@ from inspector.gdbmi.endpoint import Endpoint
 from inspector.gdbmi.reading import PIECE_BYTES
 from inspector.gdbmi.run import GuestControl
 from inspector.gdbmi.session import GdbSession, attach
+from inspector.gdbmi.transport import Transport
 from inspector.memory.physical import Clock
 from tests.gdbmi.fakes import MTREE, FakeGdb, FakeStub, attach_rules, memory_record, record, target_text
 
@@ -322,6 +323,25 @@ def test_the_guest_stands_from_the_first_look_on(tmp_path: Path) -> None:
         assert b"D;1" not in stub.packets
         assert session.attached_at > 0
         session.close()
+
+
+def test_what_is_cut_short_before_gdb_is_told_to_attach_lets_the_guest_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = Transport.submit
+
+    def cut_short(self: Transport, text: str) -> int:
+        if text.startswith("-target-select"):
+            raise KeyboardInterrupt
+        return submit(self, text)
+
+    monkeypatch.setattr(Transport, "submit", cut_short)
+    with FakeStub() as stub:
+        with pytest.raises(KeyboardInterrupt):
+            attach(Endpoint("127.0.0.1", stub.port), Clock(), gdb=FakeGdb(tmp_path, attach_rules()).path)
+        first = stub.packets.index(b"D;1")
+        assert stub.packets.count(b"D;1") == 2, "by who held it, and once more should gdb have come in between"
+        assert all(b"PhyMemMode" not in each for each in stub.packets[:first]), "and not by a second client in vain"
 
 
 def test_a_gdb_that_dies_makes_the_guest_let_go_over_a_bare_socket(tmp_path: Path) -> None:
