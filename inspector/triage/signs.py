@@ -39,12 +39,13 @@ SIGNS: Mapping[str, str] = MappingProxyType(
         "elsewhere.",
         "mmio-wrong-address": "A driven device's registers lack a mapping, and an entry where Linux maps devices leads "
         "to where nothing answers.",
-        "mmio-stale": "The same, and every mapping of the device is at one other place.",
+        "mmio-stale": "The same, and where other devices are says that it is the device which was moved.",
         "mmio-not-io": "A device's registers are mapped where Linux maps devices, with an attribute other than I/O.",
         "ring-not-ram": "The device has an address for a ring where no RAM is.",
         "buffer-not-ram": "A descriptor behind a pending head has an address where no RAM is.",
         "ring-index-impossible": "The driver's index is further ahead of the device's than the queue is large, or the "
-        "used index in RAM is not the one that the device wrote.",
+        "used index in RAM is not the one that the device wrote. Or a pending head, or a descriptor behind it, is none "
+        "that can be.",
         "interrupt-not-taken": "Used buffers that the driver asked to be interrupted for stay untaken from sample to "
         "sample, and the device has raised the interrupt.",
         "used-not-taken": "The same, and the driver's index or flag asked for no interrupt.",

@@ -310,8 +310,10 @@ def device_problems(device: DeviceState) -> Iterator[Problem]:
         yield Problem("driver-failed", "the driver has given the device up (FAILED)")
     if device.status & words.DRIVER_OK and not device.status & words.FEATURES_OK and modern(device):
         yield Problem("status-impossible", "DRIVER_OK is set and FEATURES_OK is not")
-    if device.disabled:
-        yield Problem("device-disabled", "the device is disabled, as one that stands by for another")
+    if device.disabled and any(each.desc for each in device.queues):
+        # QEMU's word for it (hw/virtio/virtio-pci.c, virtio_write_config); rightly so where no driver has set it up.
+        reason = "its driver has set queues up, and bus mastering is off in its PCI command register"
+        yield Problem("device-disabled", reason)
 
 
 def modern(device: DeviceState) -> bool:

@@ -215,6 +215,9 @@ def test_a_device_that_says_what_is_wrong() -> None:
     ]
     assert [each.slug for each in device_problems(laid.device(status=7))] == ["status-impossible"]
     assert list(device_problems(laid.device(status=7, features=0))) == [], "a legacy driver knows no FEATURES_OK"
+    off = laid.device(status=0xB, disabled=True, queues=(laid.queue(),))
+    assert [each.slug for each in device_problems(off)] == ["device-disabled"]
+    assert list(device_problems(laid.device(status=0, disabled=True))) == [], "nobody drives it"
 
 
 @given(

@@ -220,7 +220,7 @@ CAUSES: tuple[Cause, ...] = (
         "mmio-wrong-address",
         "a device's registers are mapped to where it is not",
         "The kernel's entry leads to a real address where nothing answers, so that what the driver writes is lost and "
-        "what it reads is all ones, without a fault.",
+        "what it reads is none of the device's: QEMU 7.2 gives zeros, without a fault.",
         "Look at the entry by 'xlate' and at what is right by 'virtio'; look for who wrote it.",
         _wrong,
     ),
