@@ -37,13 +37,14 @@ CHAINS = 4
 @dataclass(frozen=True, slots=True)
 class Part:
     """One of a queue's three parts: ``size`` bytes at bus address ``address``; ``real`` where that is RAM, or ``why``
-    not."""
+    not. ``name`` is desc, avail or used, and ``title`` what that is in words: in a packed ring another thing."""
 
     name: str
     address: int
     size: int
     real: int | None
     why: str = ""
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,8 @@ def read_queue(memory: PhysicalMemory, bus: Bus, device: DeviceState, state: Que
         return Queue(state, name, problems=(wrong,))
     if words.has(device.features, words.RING_PACKED):
         return _packed(memory, bus, device, state, name, chains)
-    parts = tuple(_part(memory, bus, state, which, size) for which, size in sizes(state.num).items())
-    problems = list(_of_parts(parts, NAMES, ALIGNMENT))
+    parts = tuple(_part(memory, bus, state, which, size, NAMES) for which, size in sizes(state.num).items())
+    problems = list(_of_parts(parts, ALIGNMENT))
     by_name = {each.name: each for each in parts}
     raw = {which: _bytes(memory, by_name[which], problems) for which in ("avail", "used")}
     available = Available.parse(raw["avail"], state.num, device.little) if raw["avail"] is not None else None
@@ -136,27 +137,30 @@ def read_queue(memory: PhysicalMemory, bus: Bus, device: DeviceState, state: Que
     )
 
 
-def _part(memory: PhysicalMemory, bus: Bus, state: QueueState, which: str, size: int) -> Part:
+def _part(
+    memory: PhysicalMemory, bus: Bus, state: QueueState, which: str, size: int, titles: Mapping[str, str]
+) -> Part:
     address = {"desc": state.desc, "avail": state.avail, "used": state.used}[which]
-    return Part(which, address, size, *bus.real(memory.ram, address, size))
+    return Part(which, address, size, *bus.real(memory.ram, address, size), titles[which])
 
 
 NAMES = {"desc": "descriptor table", "avail": "available ring", "used": "used ring"}
 
 
-def _of_parts(parts: tuple[Part, ...], names: Mapping[str, str], alignment: Mapping[str, int]) -> Iterator[Problem]:
+def _of_parts(parts: tuple[Part, ...], alignment: Mapping[str, int]) -> Iterator[Problem]:
     for part in parts:
         if part.address % alignment[part.name]:
             at = f"{part.address:#x}, no multiple of {alignment[part.name]}"
-            yield Problem("ring-misaligned", f"the {names[part.name]} is at {at}")
+            yield Problem("ring-misaligned", f"the {part.title} is at {at}")
         if part.real is None and "cannot be followed" not in part.why:
-            yield Problem("ring-not-ram", f"the {names[part.name]}: {part.why}")
+            yield Problem("ring-not-ram", f"the {part.title}: {part.why}")
 
 
 def _packed(memory: PhysicalMemory, bus: Bus, device: DeviceState, state: QueueState, name: str, chains: int) -> Queue:
     """The same of a packed ring. ``untaken`` counts its descriptors, not buffers."""
-    parts = tuple(_part(memory, bus, state, which, size) for which, size in packed.sizes(state.num).items())
-    problems = list(_of_parts(parts, packed.NAMES, packed.ALIGNMENT))
+    sized = packed.sizes(state.num).items()
+    parts = tuple(_part(memory, bus, state, which, size, packed.NAMES) for which, size in sized)
+    problems = list(_of_parts(parts, packed.ALIGNMENT))
     raw = {part.name: _bytes(memory, part, problems) for part in parts}
     driver, own = (
         None if data is None else packed.Events.parse(data, device.little) for data in (raw["avail"], raw["used"])
@@ -201,7 +205,7 @@ def _bytes(memory: PhysicalMemory, part: Part, problems: list[Problem]) -> bytes
     try:
         return memory.read(part.real, part.size)
     except MemoryReadError as error:
-        problems.append(Problem("ring-unreadable", f"the {NAMES[part.name]} could not be read ({error})"))
+        problems.append(Problem("ring-unreadable", f"the {part.title} could not be read ({error})"))
         return None
 
 

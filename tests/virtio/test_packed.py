@@ -203,10 +203,18 @@ def test_what_cannot_be_is_said(entry: tuple[int, int, int, int], slug: str) -> 
     assert slugs(sides.read()) == [slug]
 
 
+def test_a_part_that_the_source_lacks_is_called_what_it_is() -> None:
+    sides = Sides(8)
+    sides.memory.captured = [(RING, 128), (DEVICE, 4)]
+    (problem,) = sides.read().problems
+    assert (problem.slug, problem.reason[:24]) == ("ring-unreadable", "the driver's event area ")
+
+
 def test_places_beyond_the_ring_and_rings_that_are_no_ram() -> None:
     sides = Sides(8)
     assert slugs(sides.read(last_avail_idx=8)) == ["index-impossible"]
     assert slugs(sides.read(used_idx=9)) == ["index-impossible"]
-    assert slugs(sides.read(desc=1 << 30)) == ["ring-not-ram"]
+    (problem,) = sides.read(desc=1 << 30).problems
+    assert (problem.slug, problem.reason[:20]) == ("ring-not-ram", "the descriptor ring:")
     assert slugs(sides.read(avail=DRIVER + 2)) == ["ring-misaligned"]
     assert sides.read(last_avail_idx=None).pending is None
