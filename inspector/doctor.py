@@ -99,6 +99,7 @@ TOOLS = (
 )
 
 LIBRARIES = (
+    Library("capstone", "instructions in words: triage", (5,)),
     Library("numpy", "sweeps over whole trees", (1, 26)),
     Library("prompt_toolkit", "the REPL", (3, 0, 43)),
     Library("pyelftools", "a second reader of ELF files, for the tests", (0, 30)),
@@ -109,12 +110,10 @@ LIBRARIES = (
 EXTRAS = (
     Library("pyarrow", "Parquet files: 'export FILE.parquet'", (14,)),
     Library("duckdb", "SQL over the mappings: 'sql'", (1, 4)),
-    Library("capstone", "instructions in words", (5,)),
 )
 """What some commands need, and the others do without."""
 
 DEVELOPMENT = (
-    "capstone",
     "drgn",
     "duckdb",
     "hypothesis",

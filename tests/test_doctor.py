@@ -50,10 +50,10 @@ def test_the_tables_are_those_of_the_project_file() -> None:
 
 def test_the_extras_are_those_of_the_project_file_and_the_errors_name_the_same() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    brought = {re.split("[>=]", line)[0] for name in ("parquet", "sql", "triage") for line in extras[name]}
+    brought = {re.split("[>=]", line)[0] for name in ("parquet", "sql") for line in extras[name]}
     assert {library.name for library in doctor.EXTRAS} == brought
     named = [f"{library.name}>={doctor.dotted(library.least)}" for library in doctor.EXTRAS]
-    assert named == [parquet.LEAST, database.LEAST, *extras["triage"]]  # the last is done without
+    assert named == [parquet.LEAST, database.LEAST]
 
 
 def test_an_extra_that_is_missing_is_not_needed() -> None:
