@@ -59,7 +59,8 @@ def why(
 
     ``nested`` is as Guest.translate has it: what a KVM host's vCPU recorded while it ran a guest's guest is of that.
     ``as_of`` names the register, SRR1 or HSRR1, that holds the MSR to ask by: that of the code which was interrupted,
-    where the vCPU is in the interrupt's handler by now. It goes with no other process or partition.
+    where the vCPU is in the interrupt's handler by now. SRR1 goes with no other process or partition; HSRR1 does, as
+    LPIDR may be the host's by then.
 
     Raises what Guest.translate raises."""
     known = _registers(guest, cpu)
@@ -116,8 +117,8 @@ def _why(session: Session, arguments: Namespace) -> Iterator[Why]:
     if cpu is not None and cpu not in guest.target.cpus:
         raise UsageError(f"there is no vCPU {cpu}; there are: {', '.join(map(str, guest.target.cpus))}")
     pid, lpid, nested, as_of = numbers["pid"], numbers["lpid"], nested_of(session, arguments), arguments.as_of
-    if as_of is not None and (pid, lpid, nested) != (None, None, None):
-        raise UsageError("--as-of asks as this very vCPU was; leave out --pid, --lpid and --nested, or --as-of")
+    if as_of == "srr1" and (pid, lpid, nested) != (None, None, None):
+        raise UsageError("--as-of srr1 asks as this very vCPU was; leave out --pid, --lpid and --nested, or --as-of")
     yield from session.each(
         arguments.ea,
         lambda ea: why(guest, ea, arguments.access, cpu=cpu, pid=pid, lpid=lpid, nested=nested, as_of=as_of),
@@ -151,6 +152,7 @@ COMMANDS = (
         "What the vCPU has recorded of this page is held to that: it agrees, or the difference is explained. Without "
         "--access it is the access that was recorded of this address, or else a fetch at NIP, a load elsewhere. "
         "In an interrupt's handler, which may run with relocation off, --as-of srr1 (or hsrr1) asks by the MSR of the "
-        "code that it interrupted.",
+        "code that it interrupted. A KVM host's vCPU is often back in the host when it is looked at: --lpid and --pid "
+        "then say whose HSRR1 it is, as in --lpid 1 --pid 5 --as-of hsrr1; --pid alone is asked as user code.",
     ),
 )

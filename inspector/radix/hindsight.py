@@ -68,8 +68,8 @@ def elsewhere(record: Record) -> Held:
 def out_of_a_guest(record: Record) -> Held:
     """Of what a guest met, where the vCPU runs the host by now."""
     says = (
-        "it was recorded while a guest ran, and LPIDR is the host's now; name the guest with --lpid N, and its process "
-        "with --pid P"
+        "it was recorded while a guest ran, and LPIDR is the host's now; name the guest with --lpid N, its process "
+        "with --pid P, and --as-of hsrr1"
     )
     return Held(record, "other-partition", says)
 

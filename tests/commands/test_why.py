@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import inspector
+from inspector.commands import why as module
 from inspector.errors import UsageError
 from tests.commands.asking import ask, shown, told
 from tests.commands.test_nested import (
@@ -74,6 +75,17 @@ def test_in_a_handler_it_can_be_asked_as_the_code_that_was_interrupted() -> None
     assert [each["verdict"] for each in data["recorded"]] == ["agrees"]
     with pytest.raises(UsageError, match="--as-of"):
         ask(f"why {DATA:#x} --as-of srr1 --pid 0", target)
+
+
+def test_back_in_the_host_it_can_be_asked_as_the_guest_that_was_interrupted() -> None:
+    """The host has LPIDR and PIDR for itself again, and HSRR1 still says that the guest was privileged."""
+    with inspector.open_target(FIXTURES / "powernv9-hang.core.gz") as host:
+        alone = module.why(host, 0x50000000, lpid=2, pid=5)
+        then = module.why(host, 0x50000000, lpid=2, pid=5, as_of="hsrr1")
+    assert (alone.answer.cause, alone.user) == ("privilege", True)
+    assert (then.answer.cause, then.user) == ("not-present", False)
+    assert then.prediction is not None
+    assert (then.prediction.name, then.prediction.bits) == ("HDSI", 0x4000_0000)
 
 
 L2_WORDS = f"--lpid {LPID} --nested {TABLE_AT:#x}:{L2} --pid {L2_PID}"
