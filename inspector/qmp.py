@@ -39,7 +39,8 @@ class Wire:
             self.ask("qmp_capabilities", {}, timeout)
         except OSError as error:
             self._socket.close()
-            raise ConnectError(f"nothing answers on the QMP socket {path} ({error}); is QEMU running?") from error
+            why = error.strerror or error
+            raise ConnectError(f"nothing answers on the QMP socket {path} ({why}); is QEMU running?") from error
         except BaseException:
             self._socket.close()
             raise

@@ -93,6 +93,10 @@ def _asked(session: Session, qmp: str | None) -> VirtioState | None:
 
     if qmp is None:
         return devices.of_guest(session.at)
+    if session.at.target.control is None:
+        raise UsageError(
+            f"{session.at.target.name} is recorded, and what a QEMU says now is not of its rings; leave --qmp out"
+        )
     from inspector.qmp import Qmp
 
     with Qmp(qmp) as client:

@@ -261,6 +261,8 @@ def test_a_recording_without_and_with_its_devices() -> None:
     live.control = None
     assert "without its virtio devices" in shown("virtio", live)
     assert told("virtio", live)[0]["virtio"] is None
+    with pytest.raises(UsageError, match="leave --qmp out"):
+        ask("virtio --qmp unix:/none", live)
     kept = Recorded(live.source, live.ram, live.files, live.known_roots)
     kept.virtio = carried
     assert VirtioState.from_json(kept.virtio) == state
