@@ -21,7 +21,7 @@ def text(result: Recorded, style: Style) -> Iterator[str]:
         f"in {counted(done.runs, 'run')}, {counted(done.cpus, 'vCPU')}"
     )
     if result.dry:
-        yield f"{safe(done.path)} was not written; it would be {done.file_size} bytes before it is packed"
+        yield from style.wrap(f"{safe(done.path)} was not written; it would be {done.file_size} bytes unpacked", "")
         yield f"  {held}"
     else:
         yield f"{style('good', safe(done.path))}: {done.file_size} bytes; {held}"

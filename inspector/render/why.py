@@ -33,7 +33,8 @@ def text(result: Why, style: Style) -> Iterator[str]:
         real = f"it reaches {answer.ra:#x}"
         yield from style.wrap(real if answer.relocation else f"{real}; {answer.reason}", "  ")
     if raised is not None:
-        yield from style.wrap(f"{raised.name} is a {raised.title}", "  ", kind="dim")
+        article = "an" if raised.title[0] in "aeiou" else "a"
+        yield from style.wrap(f"{raised.name} is {article} {raised.title}", "  ", kind="dim")
         for name, value in raised.registers.items():
             yield f"  {name.upper():<7}{style('value', f'{value:#018x}')}"
             if name.endswith(("dsisr", "srr1")) and raised.bits:

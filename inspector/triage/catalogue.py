@@ -62,7 +62,7 @@ def _nothing(evidence: Evidence) -> Iterator[Found]:
         said.append(f"in {evidence.samples} samples {goes} went on to another NIP")
         if still:
             at = ", ".join(f"vCPU {cpu}" for cpu in still)
-            said.append(f"{at} was at the same NIP each time, as one that idles is")
+            said.append(f"{at} {'was' if len(still) == 1 else 'were'} at the same NIP each time, as one that idles is")
     said.append("no fault that a vCPU recorded of its own NIP is one that the tables would raise now")
     owners = [owner for last in evidence.storage for owner in last.owners]
     if owners and all(owner.finds for owner in owners):

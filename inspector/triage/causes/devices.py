@@ -25,6 +25,11 @@ def since(evidence: Evidence) -> str:
     return f"for at least {evidence.devices.seconds:.1f} s, in each of {evidence.samples} samples"
 
 
+def counted(number: int | None, one: str, more: str) -> str:
+    """So many of something, with the verb that goes with one and with more."""
+    return f"{number} {one if number == 1 else more}"
+
+
 HEALED_BY = "it went on with that queue when the guest was let go: QEMU then looks at its queues without being notified"
 
 

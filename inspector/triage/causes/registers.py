@@ -9,7 +9,7 @@ from functools import partial
 
 from inspector.devicemaps import BarAt, Mapped
 from inspector.radix.bits import ATT_TOLERANT
-from inspector.triage.causes.devices import given_up, healed, held, mappings, place, registers, since
+from inspector.triage.causes.devices import counted, given_up, healed, held, mappings, place, registers, since
 from inspector.triage.devices import DeviceLook, QueueLook
 from inspector.triage.evidence import Evidence
 from inspector.triage.found import Cause, Confidence, Found
@@ -155,8 +155,11 @@ def _due(evidence: Evidence, one: Lacking) -> Iterator[str]:
     for each in one.waited:
         stands = each.still and each.queue.kick_due
         seen = each.queue if stands or each.first is None else each.first
-        when = f"have waited {since(evidence)}," if stands else "waited, when the guest was stopped,"
-        yield f"queue {each.queue.state.index}: {seen.pending} buffers {when} for a notification that was due"
+        if stands:
+            waited = f"{counted(seen.pending, 'buffer has', 'buffers have')} waited {since(evidence)},"
+        else:
+            waited = f"{counted(seen.pending, 'buffer', 'buffers')} waited, when the guest was stopped,"
+        yield f"queue {each.queue.state.index}: {waited} for a notification that was due"
         if not stands:
             yield from healed(each)
 

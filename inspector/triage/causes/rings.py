@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from inspector.radix.bits import MSR_HV
-from inspector.triage.causes.devices import healed, held, mappings, place, registers, since, usable
+from inspector.triage.causes.devices import counted, healed, held, mappings, place, registers, since, usable
 from inspector.triage.causes.registers import astray, lacking
 from inspector.triage.devices import DeviceLook, QueueLook
 from inspector.triage.evidence import Evidence
@@ -121,8 +121,8 @@ def _not_taken(evidence: Evidence, signalled: bool) -> Iterator[Found]:
             # Linux leaves 0 there for a queue that it polls.
             "high" if mark.used_event and signalled else "low",
             "used",
-            f"{untaken} used buffers have not been taken {since(evidence)}: the device's index is {mark.used}, the "
-            f"driver asked to be interrupted after {mark.used_event}, {told}",
+            f"{counted(untaken, 'used buffer has', 'used buffers have')} not been taken {since(evidence)}: the "
+            f"device's index is {mark.used}, the driver asked to be interrupted after {mark.used_event}, {told}",
             _indices(queue),
             _interrupts(evidence),
         )
@@ -202,7 +202,7 @@ def _available_not_taken(evidence: Evidence) -> Iterator[Found]:
     for look, queue, at_once in _pending(evidence, True):
         mark = queue.marks[-1]
         said = [
-            f"{queue.queue.pending} buffers have been pending {since(evidence)}",
+            f"{counted(queue.queue.pending, 'buffer has', 'buffers have')} been pending {since(evidence)}",
             _indices(queue),
             f"the device asked to be notified after {mark.avail_event}, so that a notification was due"
             if _events(look)
@@ -231,7 +231,7 @@ def _available_not_notified(evidence: Evidence) -> Iterator[Found]:
             queue,
             "low" if busy or not at_once else "high",
             "used",
-            f"{queue.queue.pending} buffers have been pending {since(evidence)}",
+            f"{counted(queue.queue.pending, 'buffer has', 'buffers have')} been pending {since(evidence)}",
             _indices(queue),
             f"{asked}, so that the driver did not send one" + ("; it holds others" if busy else ", and holds no other"),
         )
@@ -257,7 +257,8 @@ def _lost_before(evidence: Evidence) -> Iterator[Found]:
                 queue,
                 "medium",
                 "avail",
-                f"{first.pending} buffers were pending when the guest was stopped, and a notification was due",
+                f"{counted(first.pending, 'buffer was', 'buffers were')} pending when the guest was stopped, and a "
+                "notification was due",
                 UNANSWERED,
                 *healed(queue),
             )
@@ -274,8 +275,8 @@ def _untold_before(evidence: Evidence) -> Iterator[Found]:
                 queue,
                 "medium",
                 "used",
-                f"{first.pending} buffers were pending when the guest was stopped; the device held no other, and "
-                f"asked to be notified {asked}, so that the driver did not",
+                f"{counted(first.pending, 'buffer was', 'buffers were')} pending when the guest was stopped; the "
+                f"device held no other, and asked to be notified {asked}, so that the driver did not",
                 *healed(queue),
             )
 
