@@ -261,9 +261,8 @@ def _told(cpus: int, more: More, vmcoreinfo: bytes | None) -> list[Content]:
     moments = more.moments or "at one moment"
     told = [Content("registers", 0, f"the registers of {cpus} vCPU{'s' * (cpus != 1)} {moments}")]
     if more.virtio is not None:
-        told.append(
-            Content("virtio", 0, "what QEMU says of the virtio devices: status, features, where their rings are")
-        )
+        what = "what QEMU says of the virtio devices: status, features, where their rings are"
+        told.append(Content("virtio", 0, what if more.virtio.get("devices") else "that it has no virtio devices"))
     if vmcoreinfo is not None:
         what = "the kernel's VMCOREINFO: its release, and where some of its variables are"
         told.append(Content("vmcoreinfo", len(vmcoreinfo), what))
