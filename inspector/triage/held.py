@@ -36,6 +36,8 @@ SEGMENT = ("ea-out-of-range", "quadrant")
 STOPS_ENOUGH = 36
 """Stops, each with a user's page refused, that are no chance any more: a program that has its kernel fetch a page again
 and again is met with it refused at four of five (QEMU 7.2 and Linux 6.1: the kernel clears 64 KiB meanwhile)."""
+STOPS_SOME = 12
+"""Stops that are none for most programs, though one that has huge pages cleared is met so at nearly all of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from inspector.triage.held import Refusals
 MOST = 9
 """Samples; each stops the guest for some hundredths of a second."""
 DEFAULT_SECONDS = 2.0
-CLOSER, APART, CLOSER_SECONDS = 36, 0.002, 1.0
-"""Most further stops where a user's access seems to be stuck, how long the guest runs in between, and how long all of
-them may take. By one stop at which it has its page a program whose kernel fetches that again and again is told from
-one that is stuck; and by one that is about to make the access again, without its page, one that is."""
+CLOSER, APART, STANDS = 36, 0.002, 0.15
+"""Most further stops where a user's access seems to be stuck, how long the guest runs in between, and for how many
+seconds it may have stood, all in all, for one more. By one stop at which it has its page a program whose kernel fetches
+that again and again is told from one that is stuck; and by one that is about to make the access again, without its
+page, one that is."""
 STATE = ("pid", "lpidr", "lpcr", "amr", "iamr", "dar", "dsisr", "srr0", "srr1")
 LAST_FAULT = ("hsrr0", "hsrr1", "hdar", "hdsisr", "asdr")
 """What a hypervisor storage interrupt leaves in a vCPU's registers until the next (Power ISA 3.0B, book III, 6.5.16):
@@ -129,7 +130,7 @@ def taken(
                 if number == 1:
                     _ = guest.roots  # found while it stands, for what looks at it while it runs
                 if number == count - 1:
-                    ran += _looked_closer(guest, refusals, sampling, clock)
+                    ran += _looked_closer(guest, refusals, sampling, clock, begun + ran)
                 if not sampling.why_one:
                     doing = meanwhile if number == 1 else no_marks
                     ran += _let_run(guest, until, sampling, clock, doing, glance=number < count - 1)
@@ -156,12 +157,15 @@ def _sample(
     return Sample(at, known, halted, marks(), clocks)
 
 
-def _looked_closer(guest: Guest, refusals: Refusals, sampling: Sampling, clock: Callable[[], float]) -> float:
-    """Stop it a few more times to see whether an access is refused each time; for how many seconds it ran meanwhile."""
-    ran, end = 0.0, clock() + CLOSER_SECONDS
+def _looked_closer(
+    guest: Guest, refusals: Refusals, sampling: Sampling, clock: Callable[[], float], stands_since: float
+) -> float:
+    """Stop it a few more times to see whether an access is refused each time; for how many seconds it ran meanwhile. It
+    has stood for as long as it would have since ``stands_since``, had it not run."""
+    ran = 0.0
     for _ in range(CLOSER):
         cpus = refusals.doubtful
-        if not cpus or sampling.why_one or clock() > end:
+        if not cpus or sampling.why_one or clock() - stands_since - ran > STANDS:
             break
         ran += _let_run(guest, clock() + APART, sampling, clock, no_marks, glance=True)
         refusals.look(dict(_registers(guest, WANTED, cpus)), guest.control.halted())

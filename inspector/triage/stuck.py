@@ -13,10 +13,11 @@ from inspector.instructions.decode import WORD, Instruction
 from inspector.instructions.effective import reach
 from inspector.radix.address import Context
 from inspector.radix.bits import MSR_LE
+from inspector.radix.geometry import ROOT_LEVEL
 from inspector.radix.prediction import HDSISR_CANARY, Record, same_page
 from inspector.radix.translation import Access, Translation
 from inspector.targets.base import CORE, GENERAL
-from inspector.triage.held import STOPS_ENOUGH, Seen, accesses_of, agrees, context_of, fetchable, goes_on
+from inspector.triage.held import STOPS_ENOUGH, STOPS_SOME, Seen, accesses_of, agrees, context_of, fetchable, goes_on
 from inspector.triage.samples import Sample
 from inspector.walkers import hardware
 
@@ -93,7 +94,9 @@ def stuck(guest: Guest, samples: list[Sample], enough: int) -> tuple[Stuck, ...]
     for each, case in cases.items():
         if case.seen < min(enough, len(samples)) or case.refused == 0:
             continue
-        everywhere = case.seen >= max(enough, awake[each.cpu]) and len(case.states) > 1 and long
+        # now and then a handler's registers are those of another interrupt, as of the clock's
+        most = awake[each.cpu] if (case.refused or 0) < STOPS_SOME else -(-2 * awake[each.cpu] // 3)
+        everywhere = case.seen >= max(enough, most) and len(case.states) > 1 and long
         if (case.there is None and not everywhere) or any(
             goes_on(each, sample.cpus.get(each.cpu, {})) for sample in samples
         ):
@@ -108,7 +111,7 @@ def stuck(guest: Guest, samples: list[Sample], enough: int) -> tuple[Stuck, ...]
             continue
         doubt = False
         if _fetched(one):
-            if case.refused and not case.again:
+            if case.refused and not case.again and not _of_the_root(one):
                 continue  # its kernel may be at it for long, as to clear a huge page, each time that it is given back
             doubt = not case.last if case.refused is None else case.refused < STOPS_ENOUGH
         found.append(replace(one, seen=case.seen, paging=doubt, refused=case.refused or 0))
@@ -117,6 +120,11 @@ def stuck(guest: Guest, samples: list[Sample], enough: int) -> tuple[Stuck, ...]
 
 def _fetched(one: Stuck) -> bool:
     return one.answer.stage == 1 and fetchable(one.answer.ea, one.answer.cause)
+
+
+def _of_the_root(one: Stuck) -> bool:
+    """Whether it is the root's entry that is not there: none goes and comes with the pages of a program."""
+    return bool(one.answer.steps) and one.answer.steps[-1].level == ROOT_LEVEL
 
 
 def _held(guest: Guest, seen: Seen, there: Mapping[str, int] | None) -> Stuck | None:

@@ -14,6 +14,7 @@ import inspector
 from inspector.cli import main
 from inspector.commands.why import why
 from inspector.guest import Guest
+from inspector.radix.address import quadrant
 from inspector.radix.prediction import LEAST_PAGE
 from inspector.radix.translation import Access
 from scripts.bringup import LEFT_AT, ROUNDS, Bringup, MachineName
@@ -138,7 +139,9 @@ def test_triage_names_the_cause(hung: Hung, capsys: pytest.CaptureFixture[str]) 
     if slug == "healthy":
         return
     assert (found["cpu"], found["nip"], found["ea"]) == (0, f"{made.start:#x}", f"{made.ea:#x}")
-    assert found["confidence"] == "high"
+    # how often a user's page could be seen to be refused depends on how fast the machine is
+    fetchable = slug in ("page-not-mapped", "write-protected") and not quadrant(made.ea)
+    assert found["confidence"] in (("high", "medium") if fetchable else ("high",))
 
 
 @pytest.mark.parametrize("machine", MACHINES)

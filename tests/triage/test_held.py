@@ -179,6 +179,8 @@ def test_a_kernel_that_is_at_a_users_page_for_long_may_clear_it() -> None:
     assert not found(paging(), told(paging(), STOPS_ENOUGH, again=0))
     target = held_up(MISSING, NO_ENTRY)
     assert found(target, told(target, STOPS_ENOUGH, again=0)), "no kernel fetches its own pages"
+    target = paging(ea=1 << 39)
+    assert found(target, told(target, STOPS_ENOUGH, again=0)), "nor does the root lose its entry with a page"
 
 
 # -- no tables to go by ------------------------------------------------------------------------------------------------

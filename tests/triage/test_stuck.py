@@ -129,9 +129,9 @@ def test_the_keys_are_those_of_the_sample() -> None:
 # -- what only looks like it -------------------------------------------------------------------------------------------
 
 
-def paging(cause: int = NO_ENTRY) -> FakeTarget:
+def paging(cause: int = NO_ENTRY, ea: int | None = None) -> FakeTarget:
     """User code that touches a page of its process that is not there, or may not be written."""
-    ea = 0x5000_0000 if cause == NO_ENTRY else USER_DATA_EA
+    ea = ea or (0x5000_0000 if cause == NO_ENTRY else USER_DATA_EA)
     target = held_up(ea, cause | STORED)
     target.source.put(48 * MiB + 0x100, STORE)
     if cause == FORBIDDEN:

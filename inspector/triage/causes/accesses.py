@@ -8,8 +8,8 @@ from inspector.linux.regions import IO_REGIONS, region_of
 from inspector.radix.bits import PTE_PRIVILEGED, RPDB_MASK, RPDS_MASK
 from inspector.radix.translation import Step, Translation
 from inspector.triage.evidence import Evidence
-from inspector.triage.found import ENOUGH, Found
-from inspector.triage.held import SEGMENT
+from inspector.triage.found import ENOUGH, Confidence, Found
+from inspector.triage.held import SEGMENT, STOPS_SOME
 from inspector.triage.storage import instruction
 from inspector.triage.stuck import Stuck
 
@@ -100,7 +100,7 @@ def found_at(evidence: Evidence, each: Stuck, slug: str) -> Found:
     answer = each.answer
     times = "" if evidence.samples == 1 else f" in {each.seen} of {evidence.samples} samples"
     return Found(
-        "low" if each.paging else "high" if each.seen >= ENOUGH else "medium",
+        _sure(each),
         each.cpu,
         answer.lpid,
         answer.pid,
@@ -112,8 +112,19 @@ def found_at(evidence: Evidence, each: Stuck, slug: str) -> Found:
     )
 
 
-def _doubt(each: Stuck) -> Iterator[str]:
+def _sure(each: Stuck) -> Confidence:
     if each.paging:
+        return "medium" if each.refused >= STOPS_SOME else "low"
+    return "high" if each.seen >= ENOUGH else "medium"
+
+
+def _doubt(each: Stuck) -> Iterator[str]:
+    if each.paging and each.refused >= STOPS_SOME:
+        yield (
+            f"the tables refused it at {each.refused} stops while it was watched, and allowed it at none; a program "
+            "that gives a huge page back and touches it again, over and over, looks much the same"
+        )
+    elif each.paging:
         yield (
             "it was not seen to be gone back to with the tables as they are: a program that gives a page back and "
             "touches it again, over and over, looks the same"
