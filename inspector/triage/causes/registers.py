@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -77,6 +78,27 @@ class Astray:
     moved: bool | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Others:
+    """What maps the registers of all other devices than one: (EA, real address), by EA; and the real addresses, in
+    order."""
+
+    mapped: tuple[tuple[int, int], ...]
+    reals: tuple[int, ...]
+
+    def distance(self, ra: int) -> int:
+        """Bytes from a real address to the nearest of theirs; 0 where there are none."""
+        at = bisect_left(self.reals, ra)
+        return min((abs(ra - other) for other in self.reals[max(at - 1, 0) : at + 1]), default=0)
+
+    def has_in_place(self, one: Lacking) -> bool:
+        """Whether a device's registers are among theirs, as a bus is laid out."""
+        if not self.reals:
+            return False
+        reach = self.reals[-1] - self.reals[0] + one.at.bar.size
+        return self.distance(one.real) <= max(reach, 1 << 20)
+
+
 def astray(evidence: Evidence) -> tuple[Astray, ...]:
     """The lacking devices that mappings with nothing behind them can be of, each with those that fit it best."""
     left: dict[int, list[Mapped]] = defaultdict(list)
@@ -85,53 +107,41 @@ def astray(evidence: Evidence) -> tuple[Astray, ...]:
     found = []
     for one in lacking(evidence):
         if left:
-            ra = min(left, key=partial(_fit, evidence, one, left))
+            others = _others(evidence, one)
+            ra = min(left, key=partial(_fit, one, others, left))
             mapped = tuple(left.pop(ra))
-            found.append(Astray(one, mapped, _moved(evidence, one, mapped[0])))
+            found.append(Astray(one, mapped, _moved(one, others, mapped[0])))
     return tuple(found)
 
 
-def _fit(evidence: Evidence, one: Lacking, left: Mapping[int, list[Mapped]], ra: int) -> tuple[int, int, int]:
-    """How badly the mappings that lead to ``ra`` fit a device, least first: of another number than it lacks; and of
-    those where a device that is in its place has them far from all, one that was moved near to where others are."""
-    missing = (one.usual or len(left[ra])) - one.count
-    there = _distance(evidence, one, ra)
-    return abs(len(left[ra]) - missing), -there if _in_place(evidence, one) else there, ra
-
-
-def _others(evidence: Evidence, one: Lacking) -> list[tuple[int, int]]:
-    """(EA, real address) of what maps the registers of other devices."""
-    return sorted(
+def _others(evidence: Evidence, one: Lacking) -> _Others:
+    mapped = sorted(
         (each.ea, each.ra)
         for look in evidence.devices.looks
         if look is not one.look
         for each in mappings(registers(look))
     )
+    return _Others(tuple(mapped), tuple(sorted(ra for _, ra in mapped)))
 
 
-def _distance(evidence: Evidence, one: Lacking, ra: int) -> int:
-    return min((abs(ra - other) for _, other in _others(evidence, one)), default=0)
+def _fit(one: Lacking, others: _Others, left: Mapping[int, list[Mapped]], ra: int) -> tuple[int, int, int]:
+    """How badly the mappings that lead to ``ra`` fit a device, least first: of another number than it lacks; and of
+    those where a device that is in its place has them far from all, one that was moved near to where others are."""
+    missing = (one.usual or len(left[ra])) - one.count
+    there = others.distance(ra)
+    return abs(len(left[ra]) - missing), -there if others.has_in_place(one) else there, ra
 
 
-def _in_place(evidence: Evidence, one: Lacking) -> bool:
-    """Whether a device's registers are among those of others, as a bus is laid out."""
-    reals = [real for _, real in _others(evidence, one)]
-    reach = max(reals, default=0) - min(reals, default=0) + one.at.bar.size
-    return bool(reals) and _distance(evidence, one, one.real) <= max(reach, 1 << 20)
-
-
-def _moved(evidence: Evidence, one: Lacking, mapped: Mapped) -> bool | None:
-    """Whether a mapping leads to where the device was: by its neighbours in the kernel's addresses, which was mapped in
-    the order of the bus, and else by how far it and the device are from others."""
-    others = _others(evidence, one)
-    before = [ra for ea, ra in others if ea < mapped.ea][-1:]
-    after = [ra for ea, ra in others if ea > mapped.ea][:1]
-    if before and after:
-        low, high = sorted((before[0], after[0]))
+def _moved(one: Lacking, others: _Others, mapped: Mapped) -> bool | None:
+    """Whether a mapping leads to where the device was: by its neighbours in the kernel's addresses, for these were
+    mapped in the order of the bus, and else by how far it and the device are from others."""
+    at = bisect_left(others.mapped, (mapped.ea, 0))  # which is mapped to one place only, and not to theirs
+    if 0 < at < len(others.mapped):
+        low, high = sorted((others.mapped[at - 1][1], others.mapped[at][1]))
         between = [low <= ra <= high for ra in (mapped.ra, one.real)]
         if between[0] != between[1]:
             return between[0]
-    old, now = _distance(evidence, one, mapped.ra), _distance(evidence, one, one.real)
+    old, now = others.distance(mapped.ra), others.distance(one.real)
     return None if old == now else old < now
 
 
