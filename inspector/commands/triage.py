@@ -167,10 +167,10 @@ COMMANDS = (
         ),
         "Samples the registers of every vCPU, holds the accesses that faulted last to the tables, by the hardware's "
         "walk and by KVM's, and looks for the causes that it knows. Each is told with how sure it is, what it rests "
-        "on, and what to do. Then what each vCPU does; of those that a finding names, or that spin, also the code at "
-        "NIP, where its access leads, how it came there, and its last fault. The guest is let run between samples only "
-        "if it ran when it was found, and how long it stood still is told. Of a snapshot there are the samples that it "
-        "holds, or one. Exit status 1: something is wrong.",
+        "on, and what to do. Then what each vCPU does; of those that a finding names, or that spin, 64 at "
+        "most, also the code at NIP, where its access leads, how it came there, and its last fault. The guest is let "
+        "run between samples only if it ran when it was found, and how long it stood still is told. Of a snapshot "
+        "there are the samples that it holds, or one. Exit status 1: something is wrong.",
         prepare=_prepare,
     ),
 )

@@ -22,6 +22,10 @@ from inspector.virtio.layout import USED_BYTES
 from inspector.virtio.ring import Problem, Queue, device_problems, read_queue
 from inspector.virtio.state import DeviceState, QueueState, VirtioState
 
+MOST_LOOKED_AT = 1 << 20
+"""Entries of all queues together that are looked at: a thousand queues as large as QEMU has them, 1024
+(VIRTQUEUE_MAX_SIZE). A stranger's snapshot may claim a hundred thousand, and each entry is held in memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueueLook:
@@ -179,11 +183,18 @@ class Watch:
         marks: dict[tuple[str, int], list[RingMark]] = {}
         for mark in (mark for sample in sampling.samples for mark in sample.rings):
             marks.setdefault((mark.device, mark.queue), []).append(mark)
-        looks = []
+        looks, left = [], MOST_LOOKED_AT
         for device in last.devices:
             before = was.get(device.path) if len(self.states) > 1 else None
-            queues = tuple(self._queue(device, queue, before, last, marks) for queue in device.queues)
+            seen = []
+            for queue in device.queues:
+                left -= queue.num if queue.desc else 0
+                if left >= 0:
+                    seen.append(queue)
+            queues = tuple(self._queue(device, queue, before, last, marks) for queue in seen)
             looks.append(DeviceLook(device, tuple(device_problems(device)), queues, bars_among(io, device), before))
+        if left < 0:
+            missed.append(f"there are more queues than are looked at, {MOST_LOOKED_AT} entries of them in all")
         lost = None if io is None else nowhere(io, last, self.guest.memory.ram)
         return Devices(tuple(looks), io or (), sampling.seconds, tuple(self.states), lost)
 

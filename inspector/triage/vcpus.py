@@ -32,6 +32,9 @@ NEAR = 256
 """Bytes: a loop that only waits is no longer."""
 MOST_LOOKS = 8
 """vCPUs that are looked at more closely without being asked about, so that many cost no more than some."""
+MOST_NEAR = 64
+"""And of those that a finding names or that spin: all the vCPUs of a large guest may wait for one lock, and the guest
+stands still meanwhile."""
 AROUND = 4
 """Instructions that are told before and after the one at NIP."""
 KVM = "kvm"
@@ -103,12 +106,13 @@ class Vcpu:
 
 
 def seen(guest: Guest, sampling: Sampling, leads: Leads, near: Iterable[int], every: bool) -> tuple[Vcpu, ...]:
-    """Every vCPU of a guest that stands at the last sample; those of ``near``, and that spin, are looked at closely
-    first, and others until there are MOST_LOOKS, or ``every`` one."""
+    """Every vCPU of a guest that stands at the last sample; those of ``near``, and then those that spin, are looked at
+    closely first, MOST_NEAR at most, and others until there are MOST_LOOKS, or ``every`` one."""
     found = [_seen(guest, sampling, cpu) for cpu in sorted(sampling.samples[-1].cpus)]
-    first = {*near, *(each.cpu for each in found if each.doing == "spinning")}
-    order = sorted(found, key=lambda each: (each.cpu not in first, each.cpu))
-    closely = {each.cpu for each in (order if every else order[: max(MOST_LOOKS, len(first))])}
+    named, spin = set(near), {each.cpu for each in found if each.doing == "spinning"}
+    order = sorted(found, key=lambda each: (each.cpu not in named, each.cpu not in spin, each.cpu))
+    most = max(MOST_LOOKS, min(len(named | spin), MOST_NEAR))
+    closely = {each.cpu for each in (order if every else order[:most])}
     return tuple(_closely(guest, each, leads) if each.cpu in closely else each for each in found)
 
 

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from inspector.devices import of_guest
 from inspector.errors import FormatError, InspectorError
 from inspector.snapshot import jsonsafe
+from inspector.triage.devices import MOST_LOOKED_AT, Watch
 from inspector.triage.recorded import MOST_SAMPLES, First, Kept, firsts_of, of_target, sampling_of, states_of
 from inspector.triage.samples import WANTED, Sample, Sampling, taken
 from inspector.virtio.bus import bus_of
 from inspector.virtio.ring import read_queue
-from inspector.virtio.state import DeviceState, VirtioState
+from inspector.virtio.state import DeviceState, QueueState, VirtioState
 from tests.commands.asking import told
 from tests.commands.test_virtio import machine
 from tests.fakes import FakeTarget, guest, kvm_host_target, linux_target
@@ -204,3 +205,13 @@ def test_the_devices_are_those_of_the_first_stop_and_of_the_last() -> None:
     assert states_of(holding(None, last.to_json())) == ([last], "")
     with pytest.raises(FormatError, match="virtio"):
         states_of(holding(kept, {"version": 5}))
+
+
+def test_of_a_strangers_many_queues_only_so_many_are_read() -> None:
+    many = tuple(QueueState(index, 32768, 0x10_0000, 0x20_0000, 0x30_0000, 0, 0) for index in range(40))
+    claimed = DeviceState("/machine/a", "virtio-blk", 2, 15, 1 << 32, 1 << 32, count=40, queues=many)
+    target = holding(Kept(Sampling(1.0, [Sample(0.0, {0: {"nip": 1}})])).to_json(), VirtioState((claimed,)).to_json())
+    missed: list[str] = []
+    found = Watch(guest(target)).devices(Sampling(0.0, [Sample(0.0, {})]), missed)
+    assert len(found.looks[0].queues) == MOST_LOOKED_AT // 32768
+    assert any("more queues than are looked at" in each for each in missed)

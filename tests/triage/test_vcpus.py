@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from inspector.gdbmi.monitor import Ticks
 from inspector.triage.leading import Leads
 from inspector.triage.samples import Sample, Sampling
-from inspector.triage.vcpus import MOST_LOOKS, Mode, Vcpu, seen
+from inspector.triage.vcpus import MOST_LOOKS, MOST_NEAR, Mode, Vcpu, seen
 from tests.commands.asking import shown, told
 from tests.commands.test_examples import too_long
 from tests.fakes import (
@@ -155,6 +156,14 @@ def test_only_so_many_are_looked_at_closely() -> None:
     assert looked(set(), False) == list(range(MOST_LOOKS))
     assert looked({17}, False) == [*range(MOST_LOOKS - 1), 17]
     assert len(looked(set(), True)) == 20
+    for cpu in range(20, 80):
+        target.files[cpu] = target.files[0]
+    every = Sample(0.0, {cpu: dict(target.files[cpu].values) for cpu in target.files})
+    spinning = Sampling(
+        1.0, [replace(every, at=n / 2, ticks={cpu: Ticks(n, 0) for cpu in every.cpus}) for n in range(3)]
+    )
+    named = [each.cpu for each in seen(guest(target), spinning, Leads(at), {79}, False) if each.look]
+    assert named == [*range(MOST_NEAR - 1), 79]
 
 
 @pytest.mark.parametrize("make", [linux_target, kvm_host_target, firmware_target])
