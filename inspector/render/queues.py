@@ -42,7 +42,7 @@ def text(at: QueueAt, style: Style, wide: bool) -> Iterator[str]:
     for one in queue.recent:
         yield f"    made available last: {_descriptor(one, style)}"
     if queue.latest:
-        heads = ", ".join(f"head {head} ({length} bytes)" for head, length in queue.latest)
+        heads = ", ".join(f"head {head} ({counted(length, 'byte')})" for head, length in queue.latest)
         yield from style.wrap(f"given back last: {heads}", "    ")
 
 
@@ -55,7 +55,8 @@ def labelled(label: str, said: str, style: Style) -> Iterator[str]:
 
 def _sum(queue: Queue, waited: float | None) -> str:
     """What is going on, in a clause."""
-    if queue.available is not None and (queue.pending, queue.taken, queue.untaken) == (0, 0, 0):
+    back = queue.available is not None and (queue.used is None or queue.used.idx == queue.available.idx)
+    if queue.available is not None and back and (queue.pending, queue.taken, queue.untaken) == (0, 0, 0):
         return f"idle after {queue.available.idx}, nothing pending"
     if queue.available is None and queue.used is None and queue.packed is None:
         return f"its rings were not read; {queue.taken or 0} with the device"
@@ -130,17 +131,18 @@ def _wanted(events: packed.Events | None, what: str) -> str:
 def _descriptor(one: layout.Descriptor, style: Style) -> str:
     kind = "a table" if one.indirect else "device writes" if one.written else "device reads"
     more = f", then {one.next}" if one.more else ""
-    return f"{one.index:<3} {style('address', f'{one.address:#x}')} {one.length} bytes, {kind}{more}"
+    return f"{one.index:<3} {style('address', f'{one.address:#x}')} {counted(one.length, 'byte')}, {kind}{more}"
 
 
 def _chain(chain: Chain, style: Style, queue: Queue) -> Iterator[str]:
-    yield f"    pending head {chain.head}: {counted(len(chain.links), 'descriptor')}, {chain.length} bytes"
+    yield f"    pending head {chain.head}: {counted(len(chain.links), 'descriptor')}, {counted(chain.length, 'byte')}"
     for link in chain.links[:TOLD]:
         one = link.descriptor
         kind = "table" if one.indirect else "device writes" if one.written else "device reads"
         led = "not RAM" if link.real is None else "RAM" if link.real == one.address else f"RAM at {link.real:#x}"
         where = "indirect " if link.indirect else ""
-        yield f"      {where}{one.index:<3} {style('address', f'{one.address:#x}')} {one.length} bytes, {kind}, {led}"
+        size = counted(one.length, "byte")
+        yield f"      {where}{one.index:<3} {style('address', f'{one.address:#x}')} {size}, {kind}, {led}"
     if len(chain.links) > TOLD:
         yield f"      and {len(chain.links) - TOLD} more"
     if chain.problem:

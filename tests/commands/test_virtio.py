@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import inspector
 from inspector.commands.registry import Result, run
 from inspector.errors import FormatError, NotSupported, UsageError
 from inspector.render.style import Style
@@ -17,6 +19,7 @@ from tests.commands.test_examples import too_long
 from tests.fakes import FakeControl, FakeTarget, linux_target
 from tests.virtio import recorded
 
+HANGS = Path(__file__).parent.parent.parent / "fixtures/hangs"
 PARTS = ("common", "isr", "device", "notify")
 BALLOON_AT, BALLOON_MAPPED = 0x2100_0001_0000, 0x2100_0000_0000
 """Where the balloon's BAR 4 was when it was recorded, and where the fake guest maps a device."""
@@ -270,6 +273,14 @@ def test_a_recording_without_and_with_its_devices() -> None:
     kept.virtio = {"version": 1}
     with pytest.raises(FormatError, match="virtio state is wrong"):
         ask("virtio", kept)
+
+
+def test_a_queue_is_not_idle_whose_device_gave_up_over_a_buffer() -> None:
+    """It took three, gave back two and holds none: QEMU drops what it fails at."""
+    with inspector.open_target(HANGS / "debian-table-not-ram.core.gz") as kept:
+        said = shown("virtio 00:00.0", kept)
+    assert "idle" not in said
+    assert "nothing pending; 0 with the device" in said
 
 
 def test_no_devices() -> None:
