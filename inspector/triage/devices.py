@@ -27,6 +27,10 @@ MOST_LOOKED_AT = 1 << 20
 (VIRTQUEUE_MAX_SIZE). A stranger's snapshot may claim a hundred thousand, and each entry is held in memory."""
 
 
+MOST_NAMED = 4
+"""Devices that are named in one sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class QueueLook:
     """A queue as it stood at the last stop. ``was`` is the device's side at the first one (None: not known), ``marks``
@@ -65,6 +69,11 @@ class DeviceLook:
     def driven(self) -> bool:
         """Whether a driver said that it is ready to go."""
         return bool(self.device.status & words.DRIVER_OK)
+
+    @property
+    def unwatched(self) -> bool:
+        """Whether it has a queue that is in use, and whose rings were seen at no stop."""
+        return self.driven and any(each.queue.set_up and not each.marks for each in self.queues)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +204,12 @@ class Watch:
             looks.append(DeviceLook(device, tuple(device_problems(device)), queues, bars_among(io, device), before))
         if left < 0:
             missed.append(f"there are more queues than are looked at, {MOST_LOOKED_AT} entries of them in all")
+        if unwatched := [each.name for each in looks if each.unwatched]:
+            of = ", ".join(unwatched[:MOST_NAMED]) + (" and more" if len(unwatched) > MOST_NAMED else "")
+            missed.append(
+                f"whether anything moved in the queues of {of} is not known: their rings are packed, which are not "
+                "watched, or could not be read; 'virtio' tells what waits in them"
+            )
         lost = None if io is None else nowhere(io, last, self.guest.memory.ram)
         return Devices(tuple(looks), io or (), sampling.seconds, tuple(self.states), lost)
 

@@ -215,3 +215,14 @@ def test_of_a_strangers_many_queues_only_so_many_are_read() -> None:
     found = Watch(guest(target)).devices(Sampling(0.0, [Sample(0.0, {})]), missed)
     assert len(found.looks[0].queues) == MOST_LOOKED_AT // 32768
     assert any("more queues than are looked at" in each for each in missed)
+
+
+@pytest.mark.parametrize(("features", "told"), [(1 << 32, False), (1 << 32 | 1 << 34, True)])
+def test_that_packed_rings_are_not_watched_is_said(features: int, told: bool) -> None:
+    queue = QueueState(0, 8, 0x10_0000, 0x20_0000, 0x30_0000, 0, 0)
+    claimed = DeviceState("/machine/a", "virtio-blk", 2, 15, features, features, count=1, queues=(queue,))
+    target = holding(None, VirtioState((claimed,)).to_json())
+    at, missed = guest(target), list[str]()
+    watch = Watch(at)
+    watch.devices(taken(at, None, watch.marks), missed)
+    assert any("packed" in each for each in missed) is told
