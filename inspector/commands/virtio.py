@@ -11,8 +11,7 @@ from inspector.commands.registry import Answered, Command, Example, Parser, Sess
 from inspector.commands.scope import EVERY_PROCESS, Beside, looked_at
 from inspector.devicemaps import BarAt, Where, bar_problems, bars_at, what_maps
 from inspector.errors import UsageError
-from inspector.virtio import words
-from inspector.virtio.bus import Bus, bus_of
+from inspector.virtio.bus import Bus, bus_of_device
 from inspector.virtio.ring import CHAINS, Part, Problem, Queue, device_problems, read_queue
 from inspector.virtio.state import DeviceState, VirtioState
 from inspector.virtio.waiting import Waits
@@ -127,7 +126,7 @@ def _device(
     wide: bool,
 ) -> Device:
     memory = session.at.memory
-    bus = bus_of(words.has(device.features, words.ACCESS_PLATFORM), state.windows)
+    bus = bus_of_device(device, state)
     bars = bars_at(spaces, device)
     queues = tuple(
         QueueAt(queue, {part.name: _of_part(spaces, part) for part in queue.parts}, _waited(session, device, queue))

@@ -64,6 +64,7 @@ of the seed, and the processors' user manuals, 4.10.4.1 and 5.10.6.1."""
 # MSR
 MSR_SF = 1 << 63
 MSR_HV = 1 << 60
+MSR_EE = 1 << 15
 MSR_PR = 1 << 14
 MSR_IR = 1 << 5
 MSR_DR = 1 << 4

@@ -17,7 +17,7 @@ from inspector.radix.bits import KERNEL_PID
 from inspector.triage.recorded import firsts_of, states_of
 from inspector.triage.samples import RingMark, Sample, Sampling
 from inspector.virtio import words
-from inspector.virtio.bus import Bus, bus_of
+from inspector.virtio.bus import Bus, bus_of_device
 from inspector.virtio.layout import USED_BYTES
 from inspector.virtio.ring import Problem, Queue, device_problems, read_queue
 from inspector.virtio.state import DeviceState, QueueState, VirtioState
@@ -131,11 +131,11 @@ class Watch:
             for queue in device.queues:
                 which = device.path, queue.index
                 if available.get(which, queue.last_avail_idx) != queue.last_avail_idx:
-                    self.firsts[which] = read_queue(self.guest.memory, _bus(device, state), device, queue)
+                    self.firsts[which] = read_queue(self.guest.memory, bus_of_device(device, state), device, queue)
 
     def _marks(self, state: VirtioState) -> Iterator[RingMark]:
         for device in state.devices:
-            bus = _bus(device, state)
+            bus = bus_of_device(device, state)
             for queue in device.queues:
                 mark = self._mark(device, bus, queue)
                 if mark is not None:
@@ -223,7 +223,7 @@ class Watch:
     ) -> QueueLook:
         was = None if before is None else next((each for each in before.queues if each.index == queue.index), None)
         return QueueLook(
-            read_queue(self.guest.memory, _bus(device, state), device, queue),
+            read_queue(self.guest.memory, bus_of_device(device, state), device, queue),
             was,
             tuple(marks.get((device.path, queue.index), ())),
             self.firsts.get((device.path, queue.index)),
@@ -267,7 +267,3 @@ def unmoved(state: VirtioState, resting: Container[tuple[str, int]]) -> frozense
         and not any(device_problems(device))
         and all((device.path, queue.index) in resting for queue in device.queues)
     )
-
-
-def _bus(device: DeviceState, state: VirtioState) -> Bus:
-    return bus_of(words.has(device.features, words.ACCESS_PLATFORM), state.windows)

@@ -25,8 +25,7 @@ from inspector.triage.evidence import Evidence, gathered
 from inspector.triage.found import Finding
 from inspector.triage.recorded import First, Kept
 from inspector.triage.samples import Sampling, taken
-from inspector.virtio import words
-from inspector.virtio.bus import bus_of
+from inspector.virtio.bus import bus_of_device
 from inspector.virtio.layout import MOST_ENTRIES
 from inspector.virtio.ring import read_queue
 from inspector.virtio.state import VirtioState
@@ -197,8 +196,10 @@ def _rings(seen: Guest, state: VirtioState | None, noted: Noted) -> tuple[tuple[
     """What is read to tell of every queue, all that is pending included: once MOST_NOTED reads are noted, of further
     queues their rings alone."""
     noted.noting.clear()
-    for device in state.devices if state is not None else ():
-        bus = bus_of(words.has(device.features, words.ACCESS_PLATFORM), state.windows if state is not None else ())
+    if state is None:
+        return ()
+    for device in state.devices:
+        bus = bus_of_device(device, state)
         for queue in device.queues:
             most = MOST_ENTRIES if len(noted.noting) < MOST_NOTED else 0
             look = read_queue(seen.memory, bus, device, queue, most)

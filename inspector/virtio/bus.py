@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inspector.memory.physical import RamMap
-from inspector.virtio.state import Window
+from inspector.virtio import words
+from inspector.virtio.state import DeviceState, VirtioState, Window
 
 DIRECT_FROM = 1 << 59
 """Where QEMU puts the 64-bit window (SPAPR_PCI_DMA64_WIN, include/hw/pci-host/spapr.h, QEMU 7.2), and where a powernv
@@ -59,3 +60,8 @@ class Bus:
 def bus_of(translated: bool, windows: Sequence[Window]) -> Bus:
     """The bus of a device that has ACCESS_PLATFORM, or not."""
     return Bus(translated, tuple(windows) if translated else ())
+
+
+def bus_of_device(device: DeviceState, state: VirtioState) -> Bus:
+    """The bus of one of a machine's devices, by its features and the machine's windows."""
+    return bus_of(words.has(device.features, words.ACCESS_PLATFORM), state.windows)

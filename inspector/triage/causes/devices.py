@@ -60,6 +60,12 @@ def place(look: DeviceLook, queue: QueueLook | None = None) -> str:
     return f"{look.name}, queue {queue.queue.state.index}{f' ({name})' if name else ''}"
 
 
+def found_of_queue(look: DeviceLook, queue: QueueLook, sure: Confidence, part: str, *said: str) -> Found:
+    """A finding of a queue, and where this part of it is (desc, avail, used)."""
+    real = next((each.real for each in queue.queue.parts if each.name == part), None)
+    return Found(sure, ra=real, device=place(look, queue), evidence=said)
+
+
 def given_up(look: DeviceLook) -> bool:
     """Whether QEMU or the device takes nothing more until it is reset."""
     return look.device.broken or bool(look.device.status & words.NEEDS_RESET)

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from inspector.triage.causes.devices import healed, held, place, since
-from inspector.triage.devices import DeviceLook, QueueLook
+from inspector.triage.causes.devices import found_of_queue, healed, held, since
+from inspector.triage.devices import DeviceLook
 from inspector.triage.evidence import Evidence
 from inspector.triage.found import Cause, Confidence, Found
 from inspector.virtio import words
 from inspector.virtio.ring import Problem
 
 WAS_SO = "so it was when the guest was stopped at first"
-
-
-def _found(look: DeviceLook, queue: QueueLook, sure: Confidence, part: str, *said: str) -> Found:
-    real = next((each.real for each in queue.queue.parts if each.name == part), None)
-    return Found(sure, ra=real, device=place(look, queue), evidence=said)
 
 
 def _problems(evidence: Evidence, wanted: Callable[[DeviceLook, Problem], bool], part: str) -> Iterator[Found]:
@@ -27,14 +22,14 @@ def _problems(evidence: Evidence, wanted: Callable[[DeviceLook, Problem], bool],
             before = () if said or queue.first is None else queue.first.problems
             gone = tuple(each.reason for each in before if wanted(look, each))
             if gone:
-                yield _found(look, queue, "medium", part, *gone, WAS_SO, *healed(queue))
+                yield found_of_queue(look, queue, "medium", part, *gone, WAS_SO, *healed(queue))
             if said:
                 rings = (queue.queue.state.desc, queue.queue.state.avail, queue.queue.state.used)
                 as_now = queue.was is not None and (queue.was.desc, queue.was.avail, queue.was.used) == rings
                 still = queue.still if queue.marks else as_now
                 sure: Confidence = "high" if still and held(evidence) else "medium"
                 more = (f"it is so {since(evidence)}",) if sure == "high" else ()
-                yield _found(look, queue, sure, part, *said, *more)
+                yield found_of_queue(look, queue, sure, part, *said, *more)
 
 
 INDICES = ("index-impossible", "used-differs", "inuse-impossible", "size-impossible", "head-impossible")

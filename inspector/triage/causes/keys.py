@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from inspector.radix.bits import AMR_NO_READ, AMR_NO_WRITE, MSR_IR, MSR_PR
+from inspector.radix.bits import AMR_NO_READ, AMR_NO_WRITE, MSR_EE, MSR_IR, MSR_PR
 from inspector.triage.causes.accesses import signature
 from inspector.triage.evidence import Evidence
 from inspector.triage.found import ENOUGH, Cause, Found
 
-MSR_EE = 0x8000
 BOTH = AMR_NO_READ | AMR_NO_WRITE
 MOST_STATES = 3
 """Of registers and NIP, that a short loop shows: one that copies has others at each turn."""

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from inspector.radix.bits import MSR_HV
-from inspector.triage.causes.devices import counted, healed, held, mappings, place, registers, since, usable
+from inspector.radix.bits import MSR_EE, MSR_HV
+from inspector.triage.causes.devices import counted, found_of_queue, healed, held, mappings, registers, since, usable
 from inspector.triage.causes.registers import astray, lacking
 from inspector.triage.devices import DeviceLook, QueueLook
 from inspector.triage.evidence import Evidence
-from inspector.triage.found import Cause, Confidence, Found
+from inspector.triage.found import Cause, Found
 from inspector.virtio import words
 from inspector.virtio.layout import NO_INTERRUPT, behind
 from inspector.virtio.ring import Queue, modern
 from inspector.virtio.words import BALLOON, BLOCK, CONSOLE, FS, GPU, INPUT, IOMMU, MEM, NET, PMEM, RNG, SCSI, VSOCK
 
 NINE_P = 9
-EXTERNAL = 1 << 15
-"""MSR[EE]: external interrupts are taken."""
 TAKEN_AT_ONCE = {
     BLOCK: ("requests",), SCSI: ("control", "requests"), NET: ("transmit", "control"), NINE_P: ("",),
     BALLOON: ("inflate", "deflate"), CONSOLE: ("control transmit",), GPU: ("control", "cursor"), INPUT: ("status",),
@@ -56,14 +54,6 @@ def _standing(evidence: Evidence) -> Iterator[tuple[DeviceLook, QueueLook]]:
         yield from ((look, each) for look, each in _queues(evidence) if each.still)
 
 
-def _part(queue: QueueLook, name: str) -> int | None:
-    return next((each.real for each in queue.queue.parts if each.name == name), None)
-
-
-def _found(look: DeviceLook, queue: QueueLook, sure: Confidence, part: str, *said: str) -> Found:
-    return Found(sure, ra=_part(queue, part), device=place(look, queue), evidence=said)
-
-
 def _indices(queue: QueueLook) -> str:
     mark, state = queue.marks[-1], queue.queue.state
     said = f"the driver's index is {mark.avail}, the device's in the used ring {mark.used}"
@@ -88,7 +78,7 @@ def _interrupts(evidence: Evidence) -> str:
     """Whether the vCPUs would have taken an interrupt, as far as the samples show. On the bare machine Linux idles with
     MSR[EE] clear, and is woken by one (Linux 6.1, ``power9_idle_stop``)."""
     known = [
-        (cpu, bool(registers["msr"] & EXTERNAL or (registers["msr"] & MSR_HV and sample.halted.get(cpu))))
+        (cpu, bool(registers["msr"] & MSR_EE or (registers["msr"] & MSR_HV and sample.halted.get(cpu))))
         for sample in evidence.sampling.samples
         for cpu, registers in sample.cpus.items()
         if "msr" in registers
@@ -115,7 +105,7 @@ def _not_taken(evidence: Evidence, signalled: bool) -> Iterator[Found]:
             continue
         mark = queue.marks[-1]
         told = "and the device has told of them" if signalled else "and the device's last interrupt was before them"
-        yield _found(
+        yield found_of_queue(
             look,
             queue,
             # Linux leaves 0 there for a queue that it polls.
@@ -145,7 +135,7 @@ def _used_not_taken(evidence: Evidence) -> Iterator[Found]:
             suppressed = bool(mark.avail_flags & NO_INTERRUPT) and bool(mappings(registers(look)))
             way = "by the flag of its available ring"
         if suppressed:
-            yield _found(
+            yield found_of_queue(
                 look,
                 queue,
                 "medium" if _events(look) else "low",
@@ -213,7 +203,7 @@ def _available_not_taken(evidence: Evidence) -> Iterator[Found]:
         if not at_once:
             said.append("such a device may rightly leave them: its source, or who reads it, may have it wait")
         busy = bool(queue.queue.taken)
-        yield _found(look, queue, "low" if not at_once else "medium" if busy else "high", "avail", *said)
+        yield found_of_queue(look, queue, "low" if not at_once else "medium" if busy else "high", "avail", *said)
 
 
 def _available_not_notified(evidence: Evidence) -> Iterator[Found]:
@@ -226,7 +216,7 @@ def _available_not_notified(evidence: Evidence) -> Iterator[Found]:
             else "the device asked for no notification (NO_NOTIFY in the used ring)"
         )
         busy = bool(queue.queue.taken)
-        yield _found(
+        yield found_of_queue(
             look,
             queue,
             "low" if busy or not at_once else "high",
@@ -252,7 +242,7 @@ def _before(evidence: Evidence) -> Iterator[tuple[DeviceLook, QueueLook, Queue]]
 def _lost_before(evidence: Evidence) -> Iterator[Found]:
     for look, queue, first in _before(evidence):
         if first.kick_due and _unanswered(evidence, look):
-            yield _found(
+            yield found_of_queue(
                 look,
                 queue,
                 "medium",
@@ -270,7 +260,7 @@ def _untold_before(evidence: Evidence) -> Iterator[Found]:
         # (virtio.c of 7.2, virtqueue_split_pop).
         if first.kick_due is False and not first.taken and first.used is not None and not look.device.vhost:
             asked = f"only after {first.used.event} (avail_event)" if _events(look) else "never (NO_NOTIFY)"
-            yield _found(
+            yield found_of_queue(
                 look,
                 queue,
                 "medium",
@@ -286,7 +276,7 @@ def _not_finished(evidence: Evidence) -> Iterator[Found]:
         taken = queue.queue.taken
         slow = look.device.device_id == BLOCK and evidence.devices.seconds >= LONGER
         if slow and taken and not queue.queue.pending and not _impossible(queue):
-            yield _found(
+            yield found_of_queue(
                 look,
                 queue,
                 "low",
