@@ -11,7 +11,7 @@ from inspector.commands.registry import Command, Example, Parser, Session
 from inspector.commands.whose import NESTED, nested_of
 from inspector.errors import UsageError
 from inspector.guest import Guest
-from inspector.radix.bits import MSR_PR
+from inspector.radix.bits import MSR_HV, MSR_PR
 from inspector.radix.hindsight import Held
 from inspector.radix.prediction import Prediction, Record, interrupted, predict, records
 from inspector.radix.translation import Access, Translation
@@ -60,7 +60,7 @@ def why(
     ``nested`` is as Guest.translate has it: what a KVM host's vCPU recorded while it ran a guest's guest is of that.
     ``as_of`` names the register, SRR1 or HSRR1, that holds the MSR to ask by: that of the code which was interrupted,
     where the vCPU is in the interrupt's handler by now. SRR1 goes with no other process or partition; HSRR1 does, as
-    LPIDR may be the host's by then.
+    LPIDR may be the host's by then, and is taken where the guest's last storage interrupt was of just this access.
 
     Raises what Guest.translate raises."""
     known = _registers(guest, cpu)
@@ -68,6 +68,8 @@ def why(
     chosen = ""
     if access is None:
         access, chosen = _chosen(ea, known.get("nip"), found)
+    if as_of is None and lpid and _a_guests(ea, access, known, found):
+        as_of, chosen = "hsrr1", f"{chosen or 'as it was asked'}, by the MSR in HSRR1, which is of that interrupt"
     context, within = as_whom(guest.context(cpu), ea, pid, lpid, nested)
     if as_of is None:
         answer = guest.translate(ea, access=access, pid=pid, lpid=lpid, nested=nested, cpu=cpu)
@@ -103,6 +105,14 @@ def _chosen(ea: int, nip: int | None, found: list[Record]) -> tuple[Access, str]
     if ea == nip:
         return "x", "as NIP is there"
     return "r", "as no access was named"
+
+
+def _a_guests(ea: int, access: Access, known: Mapping[str, int], found: list[Record]) -> bool:
+    """Whether it is just the access of a guest's last hypervisor storage interrupt, which left that guest's MSR."""
+    msr = known.get("hsrr1")
+    if not msr or msr & MSR_HV:
+        return False
+    return any(record.hypervisor and (record.ea, record.access) == (ea, access) for record in found)
 
 
 def _why(session: Session, arguments: Namespace) -> Iterator[Why]:

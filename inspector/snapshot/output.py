@@ -99,12 +99,14 @@ def _failed(path: str, error: OSError | ValueError) -> RecordError:
 
 
 def refuse_existing(path: str, force: bool) -> None:
-    """Raise RecordError where ``path`` is no name for a file, or there already and not ``force``."""
+    """Raise RecordError where ``path`` is no name for a file, in no folder, or there already and not ``force``."""
     if not os.path.basename(path):
         raise RecordError(f"{path!r} is no file name; give one, such as guest.core.gz")
     try:
         mode = os.stat(path).st_mode
-    except FileNotFoundError:
+    except FileNotFoundError as e:
+        if not os.path.isdir(os.path.dirname(path) or "."):
+            raise _failed(path, e) from None
         return
     except (OSError, ValueError) as e:
         raise _failed(path, e) from None

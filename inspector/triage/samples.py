@@ -125,6 +125,7 @@ def taken(
     count = 1 if sampling.why_one else MOST
     with _ready_again(guest):
         for number in range(count):
+            guest.progress("looking at the guest", number, count)
             if number:
                 until = begun + sampling.asked * number / (count - 1)
                 if number == 1:
@@ -138,6 +139,7 @@ def taken(
             sampling.samples.append(_sample(guest, clock() - begun, marks, refusals, ticks=last or not number))
             if sampling.why_one:
                 break
+    guest.progress("looking at the guest", 1, 1)
     sampling.samples = [refusals.noted(each) for each in sampling.samples]
     if guest.target.control is not None:
         sampling.stood = clock() - begun - ran

@@ -20,6 +20,13 @@ from tests.commands.test_virtio import machine
 from tests.fakes import FakeTarget, MiB, kvm_host_target, linux_target
 
 
+def test_a_folder_that_is_not_there_is_said_before_the_guest_is_looked_at(tmp_path: Path) -> None:
+    target = linux_target()
+    with pytest.raises(RecordError, match="was not written"):
+        told(f"record {tmp_path}/none/x.core.gz --triage", target)
+    assert target.source.asked == []
+
+
 def test_what_was_written_and_what_is_not_in_it(tmp_path: Path) -> None:
     recorded, note = told(f"record {tmp_path}/a.core.gz")
     assert (recorded["cpus"], recorded["ram"], recorded["changing"]) == (2, linux_target().ram.total, False)

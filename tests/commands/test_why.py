@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import inspector
+import inspector.cli
 from inspector.commands import why as module
 from inspector.errors import UsageError
 from tests.commands.asking import ask, shown, told
@@ -80,12 +82,24 @@ def test_in_a_handler_it_can_be_asked_as_the_code_that_was_interrupted() -> None
 def test_back_in_the_host_it_can_be_asked_as_the_guest_that_was_interrupted() -> None:
     """The host has LPIDR and PIDR for itself again, and HSRR1 still says that the guest was privileged."""
     with inspector.open_target(FIXTURES / "powernv9-hang.core.gz") as host:
-        alone = module.why(host, 0x50000000, lpid=2, pid=5)
-        then = module.why(host, 0x50000000, lpid=2, pid=5, as_of="hsrr1")
+        alone = module.why(host, 0x50000008, lpid=2, pid=5)
+        then = module.why(host, 0x50000008, lpid=2, pid=5, as_of="hsrr1")
     assert (alone.answer.cause, alone.user) == ("privilege", True)
     assert (then.answer.cause, then.user) == ("not-present", False)
     assert then.prediction is not None
     assert (then.prediction.name, then.prediction.bits) == ("HDSI", 0x4000_0000)
+
+
+def test_what_a_guest_was_at_is_asked_by_its_own_msr(capsys: pytest.CaptureFixture[str]) -> None:
+    """The host has the vCPU again: its own MSR says nothing of the guest, and HSRR1 still has the guest's."""
+    hang = str(FIXTURES / "powernv9-hang.core.gz")
+    for words in ("0x50000000", "0x50000000 --access r", "0x50000000 --as-of hsrr1"):
+        assert inspector.cli.main([hang, "why", *words.split(), "--lpid", "2", "--pid", "5", "--json"]) == 1
+        data = json.loads(capsys.readouterr().out)
+        assert data["interrupt"]["name"] == "HDSI", words
+        assert [each["verdict"] for each in data["recorded"]] == ["agrees"]
+    assert inspector.cli.main([hang, "why", "0x50000000", "--access", "w", "--lpid", "2", "--pid", "5", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["interrupt"]["name"] == "DSI", "another access, of user code"
 
 
 L2_WORDS = f"--lpid {LPID} --nested {TABLE_AT:#x}:{L2} --pid {L2_PID}"
