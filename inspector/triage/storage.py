@@ -14,8 +14,8 @@ from inspector.triage.hostkernel import HostWalk
 from inspector.triage.samples import Sample
 
 QUADRANTS = (1 << 62, 2 << 62)
-"""What KVM adds to a guest's EA to have the MMU read there: with relocation on, and with it off (Linux 6.1,
-``__kvmhv_copy_tofrom_guest_radix``)."""
+"""What KVM adds to a guest's EA to have the MMU read there: of a process's, and of its kernel's, for which PID is 0
+(Linux 6.1, ``__kvmhv_copy_tofrom_guest_radix``)."""
 FETCH, DATA = "fetch", "data"
 WORD = 4
 """Bytes of an instruction; those of 8 access no device."""

@@ -88,7 +88,9 @@ def lineage(owner: Owner) -> str:
 
 def whose(owner: Owner) -> str:
     """Which kernel's walk it is, and when that kernel walks."""
-    first = "; from 5.0 on it has the MMU read the instruction first, by quadrant 1, and walks only where that fails"
+    first = (
+        "; from 5.0 on it has the MMU read the instruction first, by quadrant 1 or 2, and walks only where that fails"
+    )
     walk = owner.walk
     seeds = f", which goes here as {walk.walker} does" if walk is not None and walk.walker != owner.by.walker else ""
     return f"{owner.by.how}, and its walk is {owner.by.walker}{seeds}{first if owner.by.mmu_first else ''}"
