@@ -39,7 +39,8 @@ RADIX_CAUSES = FETCH_ONLY | DSISR_ISSTORE | DSISR_BADCONFIG | DSISR_SET_RC | DSI
 """What the radix MMU of POWER9 and POWER10 may say of an access."""
 LEAST_PAGE = 0xFFF
 HDSISR_CANARY = 0x7FFF
-"""What KVM puts into HDSISR before it enters a guest (Linux 6.1 asm/kvm_book3s_64.h): none was taken since."""
+"""What KVM puts into HDSISR before it enters a guest (Linux 6.1 asm/kvm_book3s_64.h): none was taken since. It does so
+on POWER9 to DD2.1 only (book3s_hv_p9_entry.c, CPU_FTR_P9_RADIX_PREFETCH_BUG), as QEMU 7.2's POWER9 is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from inspector.radix.prediction import HDSISR_CANARY, Record, same_page
 from inspector.radix.translation import Access, Translation
 from inspector.targets.base import CORE, GENERAL
 from inspector.triage.held import STOPS_ENOUGH, STOPS_SOME, Seen, accesses_of, agrees, context_of, fetchable, goes_on
+from inspector.triage.hostkernel import host_walk
 from inspector.triage.samples import Sample
 from inspector.walkers import hardware
 
@@ -73,15 +74,17 @@ def stuck(guest: Guest, samples: list[Sample], enough: int) -> tuple[Stuck, ...]
     allowed at any stop is not stuck: a busy program's next turn may be forbidden as its last was."""
     cases: dict[Seen, _Case] = {}
     awake: dict[int, int] = {}
-    kvm = any(known.get("hdsisr") == HDSISR_CANARY for sample in samples for known in sample.cpus.values())
+    kvm: bool | None = None
     for sample in samples:
         for cpu, known in sample.cpus.items():
             if sample.halted.get(cpu):
                 continue
             awake[cpu] = awake.get(cpu, 0) + 1
             for each, at_it in accesses_of(cpu, known):
-                if each.record.hypervisor and kvm:
-                    continue  # KVM's guests come out for devices all the time: storage.py
+                if each.record.hypervisor:
+                    kvm = _under_kvm(guest, samples) if kvm is None else kvm
+                    if kvm:
+                        continue  # KVM's guests come out for devices all the time: storage.py
                 case = cases.setdefault(each, _Case())
                 case.seen += 1
                 case.states.add(tuple(known.get(name) for name in (*GENERAL, *CORE)))
@@ -116,6 +119,12 @@ def stuck(guest: Guest, samples: list[Sample], enough: int) -> tuple[Stuck, ...]
             doubt = not case.last if case.refused is None else case.refused < STOPS_ENOUGH
         found.append(replace(one, seen=case.seen, paging=doubt, refused=case.refused or 0))
     return tuple(found)
+
+
+def _under_kvm(guest: Guest, samples: list[Sample]) -> bool:
+    """Whether KVM is the hypervisor: by its mark in HDSISR, which only POWER9 to DD2.1 gets, or as Linux is there."""
+    marked = any(known.get("hdsisr") == HDSISR_CANARY for sample in samples for known in sample.cpus.values())
+    return marked or bool(host_walk(guest).release)
 
 
 def _fetched(one: Stuck) -> bool:

@@ -250,6 +250,9 @@ def test_kvms_guests_come_out_for_devices_all_the_time() -> None:
     assert found(target, samples) == ()
     target = under_hypervisor(lpidr=0)
     assert found(target, sampled(target, in_hypervisor)) == ()
+    target = under_hypervisor()
+    target.vmcoreinfo = b"OSRELEASE=6.1.0-50-powerpc64le\n"
+    assert found(target, sampled(target, in_hypervisor)) == (), "on a POWER10 KVM leaves no mark in HDSISR"
 
 
 # -- a process without tables ------------------------------------------------------------------------------------------
