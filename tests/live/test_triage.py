@@ -56,7 +56,7 @@ def test_the_hang_is_named(hung: Hung, capsys: pytest.CaptureFixture[str], words
     assert (found["verdict"], found["walker"], found["errno"]) == ("software-walk-fails", "kvm", "EINVAL")
     assert (found["lpid"], found["pid"]) == (hung.guest.lpid, PID)
     assert (found["nip"], found["ea"], found["ra"]) == (f"{NIP:#x}", f"{DEVICE_EA:#x}", f"{DEVICE:#x}")
-    assert found["confidence"] == "high"
+    assert found["confidence"] in (("high", "medium") if words else ("high",)), "briefly, fewer stops may find it"
     assert "ld r5" in found["evidence"][0]
 
 

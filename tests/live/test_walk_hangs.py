@@ -154,7 +154,9 @@ def test_each_strictness_is_named(host: Scene, capsys: pytest.CaptureFixture[str
         (found, *_) = told(host, capsys)
     assert said == [f"stopped nip {way.code + NIP:x} r5 0"]  # it did hang
     assert (found["verdict"], found["errno"], found["walker"]) == (way.slug, way.errno, "kvm")
-    assert (found["lpid"], found["pid"], found["confidence"]) == (guest.lpid, pid, "high")
+    assert (found["lpid"], found["pid"]) == (guest.lpid, pid)
+    # how many of the stops find the guest's interrupt, and not one of the host's own, is chance
+    assert found["confidence"] in ("high", "medium")
     assert (found["nip"], found["ea"]) == (f"{way.code + NIP:#x}", f"{DEVICE_EA:#x}")
     assert found["ra"] == f"{where(pid):#x}"
     evidence = "\n".join(found["evidence"])
