@@ -227,7 +227,7 @@ class GdbSession:
 
 
 def attach(endpoint: Endpoint, clock: Clock, *, gdb: str = "gdb-multiarch", timeout: float = 10.0) -> GdbSession:
-    """Start gdb, look at the stub while it starts, and attach.
+    """Start gdb, look at the stub once it has started, and attach: the guest is stopped once, and for no longer.
 
     Raises ToolMissing, ConnectError, ProtocolError, WrongArchitecture, ReplyTimeout, TargetLost. Whatever is
     raised, gdb is gone and the guest is as it was."""

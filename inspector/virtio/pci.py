@@ -1,6 +1,6 @@
-"""Virtio over PCI: identities, capabilities, the common configuration and the notification, as data.
+"""Virtio over PCI: identities, the common configuration and the notification, as data.
 
-Virtio 1.2, 4.1.2 (identities), 4.1.4 (capabilities), 4.1.4.3 (common configuration), 4.1.4.4 (notification); Linux 6.1
+Virtio 1.2, 4.1.2 (identities), 4.1.4.3 (common configuration), 4.1.4.4 (notification); Linux 6.1
 ``include/uapi/linux/virtio_pci.h``. QEMU 7.2 puts the structures into BAR 4, each in 4 KiB (hw/virtio/virtio-pci.c).
 """
 
@@ -18,19 +18,6 @@ TRANSITIONAL: Mapping[int, int] = MappingProxyType(
 )
 """PCI id -> virtio id of devices that also work for drivers from before 1.0 (4.1.2.1)."""
 
-CAPABILITIES: Mapping[int, str] = MappingProxyType(
-    {
-        1: "common configuration",
-        2: "notification",
-        3: "interrupt status",
-        4: "device configuration",
-        5: "access through PCI configuration",
-        8: "shared memory",
-        9: "vendor's own",
-    }
-)
-"""``cfg_type`` of a capability (4.1.4)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -40,13 +27,6 @@ class Field:
     size: int
     name: str
 
-
-CAPABILITY: tuple[Field, ...] = (
-    Field(0, 1, "cap_vndr"), Field(1, 1, "cap_next"), Field(2, 1, "cap_len"), Field(3, 1, "cfg_type"),
-    Field(4, 1, "bar"), Field(5, 1, "id"), Field(8, 4, "offset"), Field(12, 4, "length"),
-)  # fmt: skip
-"""A vendor capability in PCI configuration space, little-endian (4.1.4); a notification's has ``notify_off_multiplier``
-in the 4 bytes after it."""
 
 COMMON: tuple[Field, ...] = (
     Field(0, 4, "device_feature_select"), Field(4, 4, "device_feature"), Field(8, 4, "driver_feature_select"),
