@@ -18,6 +18,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -259,20 +260,20 @@ class Machine:
     # --- starting -----------------------------------------------------------------------------------------------
 
     def _launch(self, emulator: str) -> None:
-        listener = self._listen()
-        words = [*tied_to_us(), emulator, *self._words(listener.fileno())]
-        with listener, (self.directory / "qemu.log").open("wb") as log:
+        with ExitStack() as ours, (self.directory / "qemu.log").open("wb") as log:
+            sockets = [ours.enter_context(self._listen(name)) for name in ("gdb", "qmp", "console")]
+            numbers = [each.fileno() for each in sockets]
             self._process = subprocess.Popen(
-                words,
+                [*tied_to_us(), emulator, *self._words(*numbers)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                pass_fds=[listener.fileno()],
+                pass_fds=numbers,
                 start_new_session=True,  # a terminal's Ctrl-C is for us, not for QEMU
             )
         try:
-            self._qmp = Qmp(self._appear("qmp"))
-            self._console = Console(self._appear("console"))
+            self._qmp = Qmp(self.directory / "qmp", timeout=30)
+            self._console = Console(self.directory / "console")
             if self.kind.page_sizes:
                 self._say_page_sizes()
             if not self.paused:
@@ -289,23 +290,24 @@ class Machine:
             ram.seek(POWERNV_TREE_AT)
             ram.write(edited)
 
-    def _listen(self) -> socket.socket:
-        """The gdbstub's listening socket: made here and handed over, so that no port is ever guessed."""
+    def _listen(self, name: str) -> socket.socket:
+        """A listening socket, made here and handed to QEMU: no port is ever guessed, and nobody comes too early, as
+        between QEMU's making of a unix socket and its listening there."""
+        tcp = name == "gdb" and self.gdb == "tcp"
+        listener = socket.socket(socket.AF_INET if tcp else socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            if self.gdb == "unix":
-                listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                listener.bind(str(self.directory / "gdb"))
-                self.gdb_address = f"unix:{self.directory / 'gdb'}"
-            else:
-                listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-                listener.bind(("127.0.0.1", 0))
-                self.gdb_address = f"127.0.0.1:{listener.getsockname()[1]}"
+            listener.bind(("127.0.0.1", 0) if tcp else str(self.directory / name))
             listener.listen(1)
         except OSError as error:
-            raise ConnectError(f"no socket for the gdbstub could be made ({error}); free some and try again") from error
+            listener.close()
+            why = f"no socket for QEMU's {name} could be made ({error}); free some and try again"
+            raise ConnectError(why) from error
+        if name == "gdb":
+            place = listener.getsockname()
+            self.gdb_address = f"127.0.0.1:{place[1]}" if tcp else f"unix:{place}"
         return listener
 
-    def _words(self, gdb: int) -> list[str]:
+    def _words(self, gdb: int, qmp: int, console: int) -> list[str]:
         kind, place = self.kind, self.directory
         words = [
             *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none", "-S"),
@@ -313,8 +315,8 @@ class Machine:
             *("-m", f"{kind.memory_mib}M"),
             *("-object", f"memory-backend-file,id=ram,size={kind.memory_mib}M,mem-path={self.ram_file},share=on"),
             *("-chardev", f"socket,id=gdb,fd={gdb},server=on,wait=off,nodelay=on", "-gdb", "chardev:gdb"),
-            *("-qmp", f"unix:{place}/qmp,server=on,wait=off"),
-            *("-chardev", f"socket,id=console,path={place}/console,server=on,wait=off,logfile={place}/console.log"),
+            *("-chardev", f"socket,id=qmp,fd={qmp},server=on,wait=off", "-mon", "chardev=qmp,mode=control"),
+            *("-chardev", f"socket,id=console,fd={console},server=on,wait=off,logfile={place}/console.log"),
             *("-serial", "chardev:console"),
         ]
         if kind.linux:
@@ -326,18 +328,6 @@ class Machine:
         with (place / "disk").open("wb") as disk:
             disk.truncate(1 << 20)
         return words + [word.replace("{directory}", str(place)) for word in (*kind.devices, *self.devices)]
-
-    def _appear(self, name: str, timeout: float = 30.0) -> Path:
-        """The socket ``name`` of our folder, once QEMU has made it."""
-        path = self.directory / name
-        deadline = time.monotonic() + timeout
-        while not path.exists():
-            if not self.alive:
-                raise self._died()
-            if time.monotonic() > deadline:
-                raise ReplyTimeout(f"QEMU did not start within {timeout:g} s; is the machine overloaded?")
-            time.sleep(0.01)
-        return path
 
     def _died(self) -> TargetLost:
         """That QEMU is gone, with its last words."""

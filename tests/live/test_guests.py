@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,14 @@ def test_qemu_that_ends_at_once_says_why() -> None:
         machine.start()
     assert machine.directory != Path()
     assert not machine.directory.exists()
+
+
+def test_qemu_that_is_slow_to_listen_is_waited_for(tmp_path: Path) -> None:
+    slow = tmp_path / "slow-qemu"
+    slow.write_text('#!/bin/sh\nsleep 1\nexec qemu-system-ppc64 "$@"\n')
+    slow.chmod(0o755)
+    with Machine(replace(KINDS["pseries-reset"], emulator=str(slow))) as machine:
+        assert machine.status == "prelaunch"
 
 
 def test_every_kind_has_a_test_of_its_own_name() -> None:

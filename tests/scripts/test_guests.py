@@ -1,0 +1,23 @@
+"""A machine whose QEMU does not do as it should, played by a few lines of shell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inspector.errors import TargetLost
+from scripts.guests import Machine
+from scripts.kinds import Kind
+
+
+@pytest.mark.parametrize("line", ["echo no such luck; exit 3", "sleep 0.2; echo no such luck; exit 3"])
+def test_an_emulator_that_ends_says_why(tmp_path: Path, line: str) -> None:
+    emulator = tmp_path / "qemu"
+    emulator.write_text(f"#!/bin/sh\n{line}\n")
+    emulator.chmod(0o755)
+    machine = Machine(Kind("odd", "ends", "pseries", "POWER9", linux=False, paused=True, emulator=str(emulator)))
+    with pytest.raises(TargetLost, match=r"\(status 3\) and said 'no such luck'"):
+        machine.start()
+    assert not machine.alive
+    assert not machine.directory.exists()
