@@ -159,7 +159,8 @@ COMMANDS = (
         ),
         "Names the interrupt that the access would raise now, its vector, what it would write into DAR and DSISR (SRR0 "
         "and SRR1 of a fetch; HDAR, HDSISR, HSRR0, HSRR1 and ASDR of the second stage), and the reason in words. "
-        "What the vCPU has recorded of this page is held to that: it agrees, or the difference is explained. Without "
+        "What the vCPU has recorded of this page is held to that: it agrees, or the difference is explained; in "
+        "--json a record of another page is 'other-address', which says nothing of this one. Without "
         "--access it is the access that was recorded of this address, or else a fetch at NIP, a load elsewhere. "
         "In an interrupt's handler, which may run with relocation off, --as-of srr1 (or hsrr1) asks by the MSR of the "
         "code that it interrupted. A KVM host's vCPU is often back in the host when it is looked at: --lpid and --pid "

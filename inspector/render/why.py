@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from inspector.commands.why import Why
-from inspector.radix.hindsight import Held
 from inspector.radix.prediction import Prediction
 from inspector.radix.registers import describe_causes
 from inspector.render.style import Style, hexadecimal
 
 _ACCESSES = {"r": "load", "w": "store", "x": "fetch", None: "load"}
-_COLOURS = {"agrees": "good", "other-address": "dim"}
+_COLOURS = {"agrees": "good"}
 
 
 def text(result: Why, style: Style) -> Iterator[str]:
@@ -45,8 +44,7 @@ def text(result: Why, style: Style) -> Iterator[str]:
             yield from style.wrap(f"note: {told}", "  ", kind="warn")
     for note in answer.notes:
         yield from style.wrap(f"note: {note}", "  ", kind="warn")
-    for each in result.recorded:
-        yield from _recorded(each, style)
+    yield from _recorded(result, style)
     yield from style.wrap(result.aside, "  ", kind="dim")
 
 
@@ -66,13 +64,21 @@ def _whose(result: Why, kind: str) -> str:
     return " ".join(parts)
 
 
-def _recorded(each: Held, style: Style) -> Iterator[str]:
-    first, second = each.record.registers
-    width = max(len(first), len(second)) + 1
-    verdict = style(_COLOURS.get(each.verdict, "warn"), each.verdict)
-    yield f"  recorded: {first} {each.record.ea:#x}, {second} {each.record.bits:#010x}: {verdict}"
-    if each.verdict != "other-address":
+def _recorded(result: Why, style: Style) -> Iterator[str]:
+    """What was recorded of this page. A vCPU's last fault was nearly always of another one: that is told in a few
+    words, and only where this access faults too, of which it may be taken for the record."""
+    others = []
+    for each in result.recorded:
+        first, second = each.record.registers
+        if each.verdict == "other-address":
+            others.append(first)
+            continue
+        verdict = style(_COLOURS.get(each.verdict, "warn"), each.verdict)
+        yield f"  recorded: {first} {each.record.ea:#x}, {second} {each.record.bits:#010x}: {verdict}"
+        width = max(len(first), len(second)) + 1
         yield from style.wrap(each.says, " " * (width + 4), kind="dim")
+    if others and not result.ok:
+        yield from style.wrap(f"{' and '.join(others)}: of another address", "  ", kind="dim")
 
 
 def objects(result: Why) -> Iterator[dict[str, Any]]:

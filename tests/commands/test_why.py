@@ -232,3 +232,20 @@ def test_a_person_reads_the_reason_and_the_registers() -> None:
     assert "DSISR  0x000000000a000000" in text
     assert "recorded: DAR 0x10040040, DSISR 0x42000000: changed-since" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_record_of_another_address_is_no_noise() -> None:
+    """The last fault was nearly always elsewhere: a few words where this access faults, none where it goes well."""
+    target = linux_target()
+    target.set(0, srr1=None)
+    for words in (f"{KERNEL:#x} --access r", f"{DATA:#x} --access r"):
+        assert [each["verdict"] for each in why(words, target)["recorded"]] == ["other-address"]
+        text = shown(f"why {words}", target)
+        assert "DAR" not in text
+        assert "recorded" not in text
+    faulting = shown(f"why {KERNEL + (1 << 52):#x} --access r", target)
+    assert "DAR: of another address" in faulting.splitlines()[-1]
+    assert f"{RECORDED:#x}" not in faulting
+    same_page = shown(f"why {RECORDED + 8:#x} --access r", target)
+    assert f"recorded: DAR {RECORDED:#x}" in same_page
+    assert "another address" not in same_page
