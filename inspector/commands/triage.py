@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from inspector.commands.notes import Aside, Note
 from inspector.commands.registry import Answered, Command, Example, Parser, Result, Session
 from inspector.commands.seconds import seconds_argument, seconds_of
 
@@ -134,9 +135,20 @@ def _triage(session: Session, arguments: Namespace) -> Iterator[Result]:
         standing_since=since,
         kernel=arguments.kernel,
     )
+    if arguments.kernel is not None:
+        yield from _doubt(arguments.kernel)
     for number, each in enumerate(report.findings):
         yield Triaged(each, report, first=not number)
     yield Looked(report, arguments.vcpus)
+
+
+def _doubt(kernel: str) -> Iterator[Result]:
+    """That the walk of the kernel that the user named is not known, whether or not a finding rests on it."""
+    from inspector.triage.hostkernel import named
+
+    doubt = named(kernel).doubt
+    if doubt:
+        yield Aside(Note(doubt))
 
 
 def _arguments(parser: Parser) -> None:

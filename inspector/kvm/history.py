@@ -284,17 +284,22 @@ def unknown(version: str) -> str:
 
 FIRST = (4, 11)
 """The seed's release: nothing is known here of those before it."""
+RELEASE = re.compile(r"(\d{1,4})\.(\d{1,4})(?:[.+~_-][\w.+~-]*)?", re.ASCII)
+"""A kernel's release: two numbers, and what a dot or the like may add to them."""
+
+
+def number_of(release: str) -> tuple[int, int] | None:
+    """The first two numbers of a release, such as ``6.1.0-50-powerpc64le``; None of what is no release."""
+    found = RELEASE.fullmatch(release)
+    return None if found is None else (int(found[1]), int(found[2]))
 
 
 def nearest(release: str) -> tuple[str, bool] | None:
     """The version that does most as the kernel of this release (``6.1.0-50-powerpc64le``) does, by its number alone,
     and whether it does all as that does; None of a release that says no number, or one before the seed's. Of two that
     are as near it is the later one. What a distribution took over from later kernels, no number tells."""
-    match = re.match(r"(\d+)\.(\d+)", release, re.ASCII)
-    if match is None:
-        return None
-    number = int(match[1]), int(match[2])
-    if number < FIRST:
+    number = number_of(release)
+    if number is None or number < FIRST:
         return None
     late = {each.slug for each in CHANGES if number < _number(each.fixed)}
     missed = {version: len({each.slug for each in CHANGES if _before(version, each)} ^ late) for version in VERSIONS}

@@ -22,6 +22,8 @@ NO_DD1 = (4, 19)
 """From this release on the kernel knows no POWER9 DD1."""
 QUADRANTS_FIRST = (5, 0)
 """From this release on KVM has the MMU read the instruction, and walks only where that fails (d7b456152230)."""
+LATEST_READ = (6, 12)
+"""The latest release whose walk was read: it is that of 4.20."""
 BANNER = re.compile(rb"Linux version (\d[\w.+~-]{2,63}) \(")
 """``linux_banner`` of Linux's ``init/version.c``."""
 WITHIN, LONGEST = 64 << 20, 256
@@ -41,19 +43,25 @@ class HostWalk:
     @property
     def mmu_first(self) -> bool:
         """Whether this kernel has the MMU look for the instruction before it walks."""
-        number = number_of(self.release)
+        number = history.number_of(self.release)
         return number is not None and number >= QUADRANTS_FIRST
 
-
-def number_of(release: str) -> tuple[int, int] | None:
-    """The first two numbers of a release, such as ``6.1.0-50-powerpc64le``."""
-    found = re.match(r"(\d+)\.(\d+)", release, re.ASCII)
-    return None if found is None else (int(found[1]), int(found[2]))
+    @property
+    def doubt(self) -> str:
+        """That this kernel is later than any whose walk is known here; "" where it is not."""
+        number = history.number_of(self.release)
+        if number is None or number <= LATEST_READ:
+            return ""
+        latest = ".".join(map(str, LATEST_READ))
+        return (
+            f"the walk of {self.release[: history.SHOWN]} is not known here, as kernels after {latest} are not: it is "
+            f"taken for the newest known walk, {self.walker}"
+        )
 
 
 def walker_of(release: str, dd1: bool = False) -> str:
     """The name of the walk that a kernel of this release does; the seed's where that says no number."""
-    number = number_of(release)
+    number = history.number_of(release)
     if number is None:
         return SEED
     if dd1 and number < NO_DD1:
@@ -62,13 +70,13 @@ def walker_of(release: str, dd1: bool = False) -> str:
 
 
 def named(name: str) -> HostWalk:
-    """The walk of a kernel that the user named: a version as 'fault --as' takes it, a release that starts with two
-    numbers, or a walker as 'xlate --walker' takes it. Raises UsageError for any other."""
+    """The walk of a kernel that the user named: a version as 'fault --as' takes it, a release as uname has it, or a
+    walker as 'xlate --walker' takes it. Raises UsageError for any other."""
     if name in VARIANTS:
         return HostWalk(name, "", f"the walk is {name}, as --as says", given=True)
     if name == history.SEED:
         return HostWalk(SEED, "", "the host's kernel is taken for 4.11's, as --as says", given=True)
-    number = number_of(name)
+    number = history.number_of(name)
     if number is None or number < history.FIRST:
         known = ", ".join((*history.VERSIONS, *VARIANTS))
         raise UsageError(

@@ -10,6 +10,7 @@ import pytest
 
 import inspector
 from inspector.cli import main
+from inspector.commands.notes import Aside
 from inspector.commands.triage import triage
 from inspector.errors import UsageError
 from inspector.radix.bits import MSR_HV
@@ -288,6 +289,14 @@ def test_the_walk_that_counts_is_that_of_the_kernel_that_is_named() -> None:
     assert (found["walker"], found["errno"]) == ("kvm@pre-70cd4c10b2:process-table", "EFAULT")
     with pytest.raises(UsageError, match=r"4\.11"):
         ask("triage --as 3.10")
+
+
+def test_a_kernel_that_nobody_knows_is_said_to_be_taken_for_the_newest() -> None:
+    """Whatever is found: that nothing is wrong may rest on that walk too."""
+    for target in (hanging(), linux_target()):
+        notes = [each for each in ask("triage --as 9.99", target) if isinstance(each, Aside)]
+        assert ["newest known walk" in str(each.said) for each in notes] == [True]
+        assert not [each for each in ask("triage --as 6.1", target) if isinstance(each, Aside)]
 
 
 def test_a_historic_bug_is_told_with_its_mend() -> None:

@@ -162,6 +162,17 @@ def test_the_kernel_that_the_user_names() -> None:
     assert named("SEED").walker == "kvm"
     assert named("4.18").walker == "kvm"
     assert named("kvm@pre-70cd4c10b2:rpdb-mask").walker == "kvm@pre-70cd4c10b2:rpdb-mask"
-    for wrong in ("3.10", "hardware", "x"):
+    for wrong in ("3.10", "hardware", "x", "", "6", "6.x", "6.1beta", "v6.1", "6.1.0 6.2", f"{'9' * 5000}.1"):
         with pytest.raises(UsageError, match=r"4\.11"):
             named(wrong)
+
+
+def test_a_kernel_that_is_later_than_any_known_is_said_to_be() -> None:
+    for known in ("6.1", "6.12.117", "4.20", "SEED", "kvm@4.20"):
+        assert named(known).doubt == ""
+    later = named("9.99-rc1")
+    assert later.walker == "kvm@4.20"
+    assert "newest known walk, kvm@4.20" in later.doubt
+    assert "after 6.12" in later.doubt
+    assert later.doubt in whose(replace(OWNER, by=later))
+    assert "newest known" not in whose(replace(OWNER, by=named("6.1")))

@@ -93,4 +93,5 @@ def whose(owner: Owner) -> str:
     )
     walk = owner.walk
     seeds = f", which goes here as {walk.walker} does" if walk is not None and walk.walker != owner.by.walker else ""
-    return f"{owner.by.how}, and its walk is {owner.by.walker}{seeds}{first if owner.by.mmu_first else ''}"
+    doubt = f"; {owner.by.doubt}" if owner.by.doubt else ""
+    return f"{owner.by.how}, and its walk is {owner.by.walker}{seeds}{first if owner.by.mmu_first else ''}{doubt}"
