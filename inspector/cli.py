@@ -161,7 +161,7 @@ def _main(arguments: Sequence[str]) -> int:
             raise UsageError(f"{words.command[0]!r} is one command, and -c and -f give several; leave one of them out")
         chosen = command(words.command[0])
         if words.targets[0].startswith("gdb:"):
-            chosen.prepare()
+            chosen.prepare(words.command)
     with Session(json=words.json, reopen=lambda: _open(words)) as session:
         session.reattach()
         if words.command:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from inspector import operands
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from inspector.guest import Guest
     from inspector.snapshot.recording import Recording
     from inspector.triage.found import Finding
-    from inspector.triage.keeping import Keeping
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,43 +59,44 @@ def _record(session: Session, arguments: Namespace) -> Iterator[Recorded | Note]
     if not arguments.dry_run:
         refuse_existing(arguments.file, arguments.force)
     changing = guest.running and not arguments.triage
-    recording, summary, keeping = (
-        _of_triage(guest, also, seconds, arguments) if arguments.triage else _of_tables(guest, also, arguments)
-    )
-    found = () if keeping is None else keeping.found
+    found: tuple[Finding, ...] = ()
+    stood: float | None = None
+    if arguments.triage:
+        recording, summary, found, stood = _of_triage(guest, also, seconds, arguments, session.alone)
+    else:
+        recording, summary = _of_tables(guest, also, arguments)
     yield Recorded(summary, guest.memory.ram.total, changing, *_pool(guest, recording), tuple(recording.contents),
                    found, arguments.dry_run)  # fmt: skip
     yield from _notes(guest, also, recording)
-    if keeping is not None and keeping.stood is not None:
-        yield Note(
-            f"for its samples, and to read what is in it, the guest stood still for {keeping.stood * 1000:.0f} ms"
-        )
+    if stood is not None:
+        yield Note(f"for all of it the guest stood still for {stood * 1000:.0f} ms")
 
 
-def _of_tables(guest: Guest, also: Sequence[tuple[int, int]], arguments: Namespace) -> tuple[Recording, Summary, None]:
+def _of_tables(guest: Guest, also: Sequence[tuple[int, int]], arguments: Namespace) -> tuple[Recording, Summary]:
     from inspector.recording import recording_of
 
     recording = recording_of(guest, everything=arguments.everything, also=also)
-    return recording, _written(recording, arguments), None
+    return recording, _written(recording, arguments)
 
 
 def _of_triage(
-    guest: Guest, also: Sequence[tuple[int, int]], seconds: float | None, arguments: Namespace
-) -> tuple[Recording, Summary, Keeping]:
-    """The same with what triage goes by, all of it of one moment: the guest stands still for it, and where it ran it
-    runs again while the file is written, unless the file is to hold all RAM."""
+    guest: Guest, also: Sequence[tuple[int, int]], seconds: float | None, arguments: Namespace, alone: bool
+) -> tuple[Recording, Summary, tuple[Finding, ...], float | None]:
+    """The same with what triage goes by, all of it of one moment, what triage finds in it, and for how many seconds the
+    guest stood still (None of a recorded one). Where it ran it runs again while the file is written, unless the file is
+    to hold all RAM; one that stands since it was attached to stands for that too."""
     from inspector.recording import recording_of
     from inspector.triage.keeping import all_code, kept, no_code
-    from inspector.triage.samples import standing
+    from inspector.triage.samples import standing, stands_since
 
+    ran, since = guest.running, stands_since(guest, alone)
     with standing(guest):
         keeping = kept(guest, seconds, no_code if arguments.no_code else all_code)
-        begun = time.monotonic()
         recording = recording_of(guest, everything=arguments.everything, also=also, more=keeping.more)
-        summary = _written(recording, arguments) if arguments.everything else None
-        if keeping.stood is not None:
-            keeping = replace(keeping, stood=keeping.stood + time.monotonic() - begun)
-    return recording, summary or _written(recording, arguments), keeping
+        summary = _written(recording, arguments) if arguments.everything or not ran else None
+        until = time.monotonic()
+    stood = None if guest.target.control is None else until - since - keeping.ran
+    return recording, summary or _written(recording, arguments), keeping.found, stood
 
 
 def _written(recording: Recording, arguments: Namespace) -> Summary:
@@ -143,6 +143,18 @@ def _also(session: Session, text: str) -> tuple[int, int]:
     return address, size
 
 
+def _prepare(words: Sequence[str]) -> None:
+    """What is imported, before there is a guest that would stand still for it."""
+    import inspector.recording
+    import inspector.snapshot.write
+
+    if "--triage" in words:
+        import inspector.triage.keeping  # noqa: F401
+        from inspector.commands.triage import prepare
+
+        prepare()
+
+
 def _arguments(parser: Parser) -> None:
     parser.add_argument("file", metavar="FILE", help="where to write; a name in .gz or .zst is packed")
     parser.add_argument("--triage", action="store_true", help="and what 'triage', 'virtio' and 'why' need to answer")
@@ -171,5 +183,6 @@ COMMANDS = (
         "does it, and the file holds the samples, the virtio devices and their rings, and the code and stacks that "
         "vCPUs were at, so that 'triage', 'virtio' and 'why' answer from it as they did; the contents of buffers are "
         "not in it. What is in the file is told in words, by 'info' too.",
+        prepare=_prepare,
     ),
 )

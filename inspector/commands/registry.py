@@ -220,8 +220,8 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command. ``run`` yields its results as it has them and prints nothing. ``prepare`` is called before a live
-    guest is stopped for it, where it is all that is to be answered."""
+    """One command. ``run`` yields its results as it has them and prints nothing. ``prepare`` is called with all
+    words of it before a live guest is stopped for it, where it is all that is to be answered."""
 
     name: str
     summary: str
@@ -229,7 +229,7 @@ class Command:
     arguments: Callable[[Parser], None]
     examples: tuple[Example, ...]
     detail: str = ""
-    prepare: Callable[[], object] = lambda: None
+    prepare: Callable[[Sequence[str]], object] = lambda _words: None
 
     def parser(self) -> Parser:
         """Its words, as argparse takes them."""

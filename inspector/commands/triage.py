@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -78,31 +78,29 @@ def triage(
     seconds: float | None = None,
     *,
     every: bool = False,
-    standing_since: float | None = None,
+    alone: bool = False,
     kernel: str | None = None,
 ) -> Report:
     """What is the matter with a guest. ``seconds`` is as :func:`inspector.triage.samples.taken` has it; ``every`` vCPU
-    is looked at closely, however many there are. ``standing_since`` is from when on (:func:`time.monotonic`) it stands
-    still for nothing but this. ``kernel`` is the one that runs the guests of a bare machine, by its version or by the
-    name of its walk, None where it is to be found. Raises UsageError for one that is not known."""
+    is looked at closely, however many there are. ``alone`` says that it was attached to for nothing but this, and
+    stands still for it since then. ``kernel`` is the one that runs the guests of a bare machine, by its version or by
+    the name of its walk, None where it is to be found. Raises UsageError for one that is not known."""
     from inspector.triage.catalogue import diagnosed
     from inspector.triage.devices import Watch
     from inspector.triage.evidence import gathered
     from inspector.triage.hostkernel import named
-    from inspector.triage.samples import standing, taken
+    from inspector.triage.samples import ran_since, standing, stands_since, taken
 
     host = None if kernel is None else named(kernel)
     watch = Watch(guest)
-    running = guest.running
+    since = stands_since(guest, alone)
     with standing(guest):
         begun = time.monotonic()
         sampling = taken(guest, seconds, watch.marks, meanwhile=lambda: _index(guest))
-        sampled = time.monotonic()
+        ran = ran_since(begun, sampling)
         evidence = gathered(guest, sampling, watch, every=every, host=host)
         found = diagnosed(evidence)
-        stood = None if sampling.stood is None else sampling.stood + time.monotonic() - sampled
-        if stood is not None and standing_since is not None and not running:
-            stood += begun - standing_since
+        stood = None if sampling.stood is None else time.monotonic() - since - ran
     return Report(found, evidence.vcpus, evidence.samples, sampling.seconds, stood)
 
 
@@ -112,7 +110,7 @@ def _index(guest: Guest) -> None:
         guest.symbols.name_of(0)
 
 
-def _prepare() -> None:
+def prepare(_words: Sequence[str] = ()) -> None:
     """What is imported, before there is a guest that would stand still for it."""
     import inspector.spaces
     import inspector.triage.catalogue
@@ -127,12 +125,11 @@ def _triage(session: Session, arguments: Namespace) -> Iterator[Result]:
         yield from causes()
         return
     guest = session.at
-    since: float | None = getattr(guest.target, "standing_since", None) if session.alone else None
     report = triage(
         guest,
         seconds_of(arguments.seconds),
         every=arguments.vcpus,
-        standing_since=since,
+        alone=session.alone,
         kernel=arguments.kernel,
     )
     if arguments.kernel is not None:
@@ -183,6 +180,6 @@ COMMANDS = (
         "most, also the code at NIP, where its access leads, how it came there, and its last fault. The guest is let "
         "run between samples only if it ran when it was found, and how long it stood still is told. Of a snapshot "
         "there are the samples that it holds, or one. Exit status 1: something is wrong.",
-        prepare=_prepare,
+        prepare=prepare,
     ),
 )

@@ -6,6 +6,7 @@ all else just the bytes: a ring's neighbour in its page may be anyone's. No buff
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,7 +25,7 @@ from inspector.triage.devices import Watch
 from inspector.triage.evidence import Evidence, gathered
 from inspector.triage.found import Finding
 from inspector.triage.recorded import First, Kept
-from inspector.triage.samples import Sampling, taken
+from inspector.triage.samples import Sampling, ran_since, taken
 from inspector.virtio.bus import bus_of_device
 from inspector.virtio.layout import MOST_ENTRIES
 from inspector.virtio.ring import read_queue
@@ -142,12 +143,12 @@ class Still:
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """What is to be recorded besides tables, what triage finds in it, and for how long the guest stood still for its
-    samples (None of a recorded one)."""
+    """What is to be recorded besides tables, what triage finds in it, and for how many seconds the guest was let run
+    for its samples."""
 
     more: More
     found: tuple[Finding, ...]
-    stood: float | None
+    ran: float
 
 
 def kept(guest: Guest, seconds: float | None = None, code: Callable[[Code], bool] = all_code) -> Keeping:
@@ -155,7 +156,9 @@ def kept(guest: Guest, seconds: float | None = None, code: Callable[[Code], bool
     snapshot has to hold of it now. ``code`` says which pages of code are kept; where that is not all of it, nothing of
     any stack is, and of what triage reads only the rings."""
     watch = Watch(guest)
+    begun = time.monotonic()
     sampling = taken(guest, seconds, watch.marks)
+    ran = ran_since(begun, sampling)
     watch.end(sampling)
     before = watch.states[0] if len(watch.states) > 1 else None
     last = replace(watch.states[-1], source="recorded") if watch.states else None
@@ -175,7 +178,7 @@ def kept(guest: Guest, seconds: float | None = None, code: Callable[[Code], bool
         shares.insert(-1, Share("stacks", STACKS, tuple(_stacks(seen))))
         shares.append(Share("read", READ, read))
     moments = f"at {len(sampling.samples)} moments in {sampling.seconds:.1f} s" if len(sampling.samples) > 1 else ""
-    return Keeping(More(tuple(shares), virtio, document, moments), found, sampling.stood)
+    return Keeping(More(tuple(shares), virtio, document, moments), found, ran)
 
 
 RINGS = "rings of virtio queues and the descriptors of what is pending, but no buffer that they lead to"

@@ -213,6 +213,19 @@ def _ready_again(guest: Guest) -> Iterator[None]:
         raise
 
 
+def stands_since(guest: Guest, alone: bool) -> float:
+    """Since when (:func:`time.monotonic`) a guest stands still for what is done to it from now on: one that does not
+    run since it was attached to, if that is ``alone`` what it was attached to for."""
+    attached: float | None = getattr(guest.target, "standing_since", None) if alone and not guest.running else None
+    return time.monotonic() if attached is None else attached
+
+
+def ran_since(begun: float, sampling: Sampling) -> float:
+    """For how many seconds of those since then (:func:`time.monotonic`), in which it was sampled, the guest was let
+    run; 0 of a recorded one."""
+    return 0.0 if sampling.stood is None else time.monotonic() - begun - sampling.stood
+
+
 @contextmanager
 def standing(guest: Guest) -> Iterator[None]:
     """The guest stopped within, and running again afterwards where it runs now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import pytest
 import inspector
 from inspector.errors import FormatError, NotCaptured, RecordError, UsageError
 from inspector.guest import Guest
+from inspector.snapshot.write import write_snapshot
 from inspector.targets.recorded import open_recorded
 from tests.commands.asking import objects, session, told
 from tests.commands.test_examples import too_long
 from tests.commands.test_overlay import GONE, do, shown
 from tests.commands.test_triage import hanging, live
 from tests.commands.test_virtio import machine
-from tests.fakes import FakeTarget, MiB, kvm_host_target, linux_target
+from tests.fakes import FakeTarget, MiB, guest, kvm_host_target, linux_target
 
 
 def test_a_folder_that_is_not_there_is_said_before_the_guest_is_looked_at(tmp_path: Path) -> None:
@@ -205,6 +207,39 @@ def test_all_ram_with_what_triage_goes_by(tmp_path: Path) -> None:
     with again:
         assert next(each["kind"] for each in recorded["contents"]) == "ram"
         assert findings(again)[0]["verdict"] == "software-walk-fails"
+
+
+@pytest.mark.parametrize("words", ["", "--everything"])
+def test_how_long_it_stood_is_told_with_the_writing_where_it_stands_for_that(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a guest that stands since it was attached to, all since then; one that runs runs on while a small file is
+    written. The clock makes leaps of an hour, beside which nothing that is done here takes any time."""
+    leaps, hour = [0.0], 3600.0
+    clock = time.monotonic
+    monkeypatch.setattr("time.monotonic", lambda: clock() + leaps[0])
+
+    def write(*of: Any, **named: Any) -> Any:
+        leaps[0] += hour
+        return write_snapshot(*of, **named)
+
+    monkeypatch.setattr("inspector.snapshot.write.write_snapshot", write)
+
+    def hours(target: FakeTarget, *, alone: bool = False) -> int:
+        at = session(target)
+        at.alone = alone
+        told_of = objects(do(at, f"record {tmp_path}/a.core --triage --seconds 0.01 --force {words}"))
+        (note,) = (each["note"] for each in told_of if "stood still" in each.get("note", ""))
+        return round(int(note.split()[-2]) / 1000 / hour)
+
+    attached, control = live(hanging())
+    attached.standing_since = time.monotonic() - 2 * hour
+    assert hours(attached, alone=True) == 3
+    attached.standing_since = time.monotonic() - 2 * hour
+    assert hours(attached) == 1, "it stood for other things as well"
+    control.resume()
+    assert hours(attached, alone=True) == (1 if words else 0)
+    assert guest(attached).running
 
 
 def test_a_snapshot_recorded_again_says_the_same(tmp_path: Path) -> None:

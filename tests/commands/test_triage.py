@@ -232,9 +232,10 @@ def test_the_fakes_are_healthy(make: Any) -> None:
 
 
 class Live(FakeTarget):
-    """One whose stub can tell how it was found."""
+    """One whose stub can tell how it was found, and since when it stands."""
 
     found_running: bool | None = True
+    standing_since: float | None = None
 
 
 def live(target: FakeTarget, found: bool | None = True) -> tuple[Live, FakeControl]:
