@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from inspector.triage.causes import devices, impossible, keys, registers, rings, roots, tables, walks
 from inspector.triage.evidence import Evidence
 from inspector.triage.found import CONFIDENCES, ENOUGH, HEALTHY, UNEXPLAINED, Cause, Confidence, Finding, Found
-from inspector.triage.storage import instruction, times, unbacked
+from inspector.triage.storage import finding_of, instruction, times, unbacked
 
 CAUSES: tuple[Cause, ...] = (
     *walks.CAUSES,
@@ -33,21 +33,13 @@ def _again_and_again(evidence: Evidence) -> Iterator[Found]:
             continue
         for owner in last.owners:
             if unbacked(owner) and owner.finds and not (last.fetched or last.of_table or owner.others):
-                yield Found(
-                    "low",
-                    last.cpu,
-                    owner.lpid,
-                    owner.pid,
-                    last.nip,
-                    last.ea,
-                    last.guest_real,
-                    evidence=(
-                        f"the guest comes back to NIP {last.nip:#x}{instruction(owner.text)}{times(last)}, for EA "
-                        f"{last.ea:#x}, guest real {last.guest_real:#x}, which has nothing behind it",
-                        "KVM's walk finds that instruction, so the tables do not explain it: it may be one that KVM "
-                        "cannot emulate, or a device that is polled",
-                    ),
+                said = (
+                    f"the guest comes back to NIP {last.nip:#x}{instruction(owner.text)}{times(last)}, for EA "
+                    f"{last.ea:#x}, guest real {last.guest_real:#x}, which has nothing behind it",
+                    "KVM's walk finds that instruction, so the tables do not explain it: it may be one that KVM "
+                    "cannot emulate, or a device that is polled",
                 )
+                yield finding_of(last, owner, "low", None, said)
 
 
 def _nothing(evidence: Evidence) -> Iterator[Found]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from inspector.radix.address import quadrant
 from inspector.radix.bits import DSISR_PRTABLE_FAULT, MSR_DR, MSR_HV, MSR_IR, TREE_BITS
 from inspector.radix.prediction import FETCH_ONLY, HDSISR_CANARY, LEAST_PAGE, SHARED, SRR1_CAUSES
 from inspector.radix.translation import Translation
+from inspector.triage.found import Confidence, Found
 from inspector.triage.hostkernel import HostWalk
 from inspector.triage.samples import Sample
 
@@ -203,3 +204,26 @@ def times(last: Storage) -> str:
 def instruction(text: str) -> str:
     """The instruction in brackets, to follow its address; "" where it is not known."""
     return f" ({text})" if text else ""
+
+
+def finding_of(
+    last: Storage,
+    owner: Owner,
+    sure: Confidence,
+    walker: str | None,
+    evidence: Iterable[str],
+    errno: str | None = None,
+) -> Found:
+    """A guest's storage interrupt and the process that it is of, put as a finding."""
+    return Found(
+        sure,
+        last.cpu,
+        owner.lpid,
+        owner.pid,
+        last.nip,
+        last.ea,
+        last.guest_real,
+        walker,
+        errno,
+        evidence=tuple(evidence),
+    )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from inspector.triage.causes.refusals import check, lineage, refusal, whose
 from inspector.triage.evidence import Evidence
 from inspector.triage.found import CONFIDENCES, ENOUGH, Cause, Confidence, Found
-from inspector.triage.storage import Owner, Storage, instruction, times, unbacked
+from inspector.triage.storage import Owner, Storage, finding_of, instruction, times, unbacked
 
 MOST_SPANS = 3
 """Of the stretches of a guest's memory that are told."""
@@ -95,19 +95,7 @@ def _gone_astray(last: Storage, owner: Owner) -> Found:
 
 def _found(last: Storage, owner: Owner, errno: str | None, said: tuple[str, ...]) -> Found:
     walker = owner.walk.walker if owner.walk is not None else owner.fetch.walker
-    return Found(
-        _sure(last, owner),
-        last.cpu,
-        owner.lpid,
-        owner.pid,
-        last.nip,
-        last.ea,
-        last.guest_real,
-        walker,
-        errno,
-        None,
-        said,
-    )
+    return finding_of(last, owner, _sure(last, owner), walker, said, errno)
 
 
 def _of_data(last: Storage, owner: Owner) -> Iterator[str]:
@@ -162,17 +150,7 @@ def hole(evidence: Evidence) -> Iterator[Found]:
             if unbacked(owner) and last.lpids.get(owner.lpid):
                 sure: Confidence = "medium" if last.seen * 2 < last.samples else "high"
                 said = (*_of_hole(last, owner), *_tried(last))
-                yield Found(
-                    _less(sure) if owner.others else sure,
-                    last.cpu,
-                    owner.lpid,
-                    owner.pid,
-                    last.nip,
-                    last.ea,
-                    last.guest_real,
-                    owner.data.walker,
-                    evidence=said,
-                )
+                yield finding_of(last, owner, _less(sure) if owner.others else sure, owner.data.walker, said)
 
 
 def _of_hole(last: Storage, owner: Owner) -> Iterator[str]:
