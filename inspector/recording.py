@@ -53,12 +53,14 @@ TREES = 4096
 @dataclass(frozen=True, slots=True)
 class Share:
     """What a snapshot is to hold beside the page tables: a slug, what it is in words, and where it is, as (address,
-    size); ``whole`` are the pages of it, and else these very bytes alone."""
+    size); ``whole`` are the pages of it, and else these very bytes alone. ``cut`` says that there is more than is
+    kept, where there is."""
 
     kind: str
     text: str
     spans: tuple[tuple[int, int], ...]
     whole: bool = False
+    cut: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,8 +253,9 @@ def _take_shares(
                 take_all(guest.memory, taken, address, size)
         else:
             take_exactly(guest.memory, taken, share.spans)
-        if taken.size > before:
-            contents.append(Content(share.kind, taken.size - before, share.text))
+        if taken.size > before or share.cut:
+            said = f"{share.text}; {share.cut}" if share.cut else share.text
+            contents.append(Content(share.kind, taken.size - before, said))
     return taken, contents
 
 

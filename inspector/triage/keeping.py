@@ -36,7 +36,7 @@ STACK = 2048
 """Bytes of a stack that are kept from its pointer on; and what else its back chain is read from."""
 MOST_NOTED = 1 << 16
 """Reads that are noted; what triage reads besides tables is a few thousand words. What is read after them is not in the
-snapshot, which says so of it."""
+snapshot, which says that there was more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,12 @@ def no_code(_code: Code) -> bool:
 
 @dataclass
 class Noted:
-    """A MemorySource that notes what is read of a guest's memory (address, size), while it is to."""
+    """A MemorySource that notes what is read of a guest's memory (address, size): in ``noted``, in order, the first
+    MOST_NOTED, and in ``further`` as many of those that came then."""
 
     memory: PhysicalMemory
-    noting: list[tuple[int, int]] = field(default_factory=list)
+    noted: dict[tuple[int, int], None] = field(default_factory=dict)
+    further: set[tuple[int, int]] = field(default_factory=set)
     description: str = "the guest, noting what is read"
     cheap: bool = True
     gap: int = 0
@@ -81,9 +83,26 @@ class Noted:
     def read(self, address: int, length: int) -> bytes:
         """As the guest's memory reads."""
         data = self.memory.read(address, length)
-        if len(self.noting) < MOST_NOTED:
-            self.noting.append((address, length))
+        if not self.full:
+            self.noted[address, length] = None
+        elif len(self.further) < MOST_NOTED:
+            self.further.add((address, length))
         return data
+
+    @property
+    def full(self) -> bool:
+        """Whether no more are noted."""
+        return len(self.noted) >= MOST_NOTED
+
+    @property
+    def more(self) -> bool:
+        """Whether something was read that is not among those noted."""
+        return not self.further <= self.noted.keys()
+
+    def begin(self) -> None:
+        """Note anew."""
+        self.noted.clear()
+        self.further.clear()
 
     def read_runs(self, runs: Sequence[tuple[int, int]]) -> list[bytes | MemoryReadError]:
         """As the guest's memory reads many at once, which is done for page tables alone: these are not noted."""
@@ -173,10 +192,10 @@ def kept(guest: Guest, seconds: float | None = None, code: Callable[[Code], bool
     rings = _rings(seen, last, noted)
     pages = list(dict.fromkeys(_code(seen, sampling, evidence)))
     chosen = [each for each in pages if code(each)]
-    shares = [*_of_code(chosen), Share("rings", RINGS, rings)]
+    shares = [*_of_code(chosen), rings]
     if len(chosen) == len(pages) and code is not no_code:
         shares.insert(-1, Share("stacks", STACKS, tuple(_stacks(seen))))
-        shares.append(Share("read", READ, read))
+        shares.append(read)
     moments = f"at {len(sampling.samples)} moments in {sampling.seconds:.1f} s" if len(sampling.samples) > 1 else ""
     return Keeping(More(tuple(shares), virtio, document, moments), found, ran)
 
@@ -184,30 +203,35 @@ def kept(guest: Guest, seconds: float | None = None, code: Callable[[Code], bool
 RINGS = "rings of virtio queues and the descriptors of what is pending, but no buffer that they lead to"
 STACKS = "the top of the stacks of the vCPUs, where data of the kernel or of a program may lie"
 READ = "what else triage reads: words of stacks on the way back through their frames, and of code"
+MORE_RINGS = "there is more than is kept: of what is pending in the last queues, tables it leads to may be missing"
+MORE_READ = "it reads more than is kept, and the last of it is missing"
 
 
-def _asked(seen: Guest, noted: Noted) -> tuple[tuple[Finding, ...], Evidence, tuple[tuple[int, int], ...]]:
+def _asked(seen: Guest, noted: Noted) -> tuple[tuple[Finding, ...], Evidence, Share]:
     """What triage finds, by which evidence, and what it reads for that."""
-    noted.noting.clear()
+    noted.begin()
     watch = Watch(seen)
     evidence = gathered(seen, taken(seen, None, watch.marks), watch, every=True)
     found = diagnosed(evidence)
-    return found, evidence, tuple(dict.fromkeys(noted.noting))
+    return found, evidence, Share("read", READ, tuple(noted.noted), cut=MORE_READ if noted.more else "")
 
 
-def _rings(seen: Guest, state: VirtioState | None, noted: Noted) -> tuple[tuple[int, int], ...]:
+def _rings(seen: Guest, state: VirtioState | None, noted: Noted) -> Share:
     """What is read to tell of every queue, all that is pending included: once MOST_NOTED reads are noted, of further
     queues their rings alone."""
-    noted.noting.clear()
+    noted.begin()
     if state is None:
-        return ()
+        return Share("rings", RINGS, ())
+    passed_over = False
     for device in state.devices:
         bus = bus_of_device(device, state)
         for queue in device.queues:
-            most = MOST_ENTRIES if len(noted.noting) < MOST_NOTED else 0
+            most = 0 if noted.full else MOST_ENTRIES
             look = read_queue(seen.memory, bus, device, queue, most)
-            noted.noting.extend((part.real, part.size) for part in look.parts if part.real is not None)
-    return tuple(dict.fromkeys(noted.noting))
+            noted.noted.update(((part.real, part.size), None) for part in look.parts if part.real is not None)
+            passed_over |= not most and bool(look.pending)
+    cut = MORE_RINGS if noted.more or passed_over else ""
+    return Share("rings", RINGS, tuple(noted.noted), cut=cut)
 
 
 def _code(seen: Guest, sampling: Sampling, evidence: Evidence) -> Iterator[Code]:

@@ -14,6 +14,7 @@ from inspector.errors import FormatError, NotCaptured, RecordError, UsageError
 from inspector.guest import Guest
 from inspector.snapshot.write import write_snapshot
 from inspector.targets.recorded import open_recorded
+from inspector.triage import keeping
 from tests.commands.asking import objects, session, told
 from tests.commands.test_examples import too_long
 from tests.commands.test_overlay import GONE, do, shown
@@ -92,6 +93,23 @@ def findings(target: FakeTarget | Guest, words: str = "") -> list[dict[str, Any]
     return found
 
 
+def test_that_more_was_read_than_is_kept_is_said_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def texts(target: FakeTarget) -> dict[str, str]:
+        again, (recorded, *_) = kept(target, tmp_path, "--force")
+        with again:
+            assert told("info", again)[0]["contents"] == recorded["contents"]
+        return {each["kind"]: each["text"] for each in recorded["contents"]}
+
+    whole = texts(devices_with_an_indirect_table())
+    assert not [each for each in whole.values() if "than is kept" in each]
+    monkeypatch.setattr(keeping, "MOST_NOTED", 2)
+    cut = texts(devices_with_an_indirect_table())
+    assert "there is more than is kept" in cut["rings"]
+    cut = texts(live(hanging())[0])
+    assert "it reads more than is kept" in cut["read"]
+    assert [kind for kind, text in cut.items() if "than is kept" in text] == ["read"]
+
+
 def text_of(found: list[dict[str, Any]]) -> str:
     return json.dumps(found, sort_keys=True)
 
@@ -111,7 +129,8 @@ def test_a_hung_guest_is_diagnosed_from_its_snapshot_as_it_was(tmp_path: Path) -
     assert any("stood still" in each["note"] for each in notes)
 
 
-def test_devices_are_told_of_as_they_were(tmp_path: Path) -> None:
+def devices_with_an_indirect_table() -> FakeTarget:
+    """Its queue has a chain of three buffers pending, at 44M, by a table at 36M + 64K."""
     target = machine()
     target.source.put(0x23B_0802, (2).to_bytes(2, "little"))  # a head is pending
     target.source.put(0x23B_0000, bytes.fromhex("0000410200000000 3000000004000000"))  # an indirect table at 36M+64K
@@ -119,6 +138,11 @@ def test_devices_are_told_of_as_they_were(tmp_path: Path) -> None:
         one = (44 * MiB + 4096 * number).to_bytes(8, "little") + bytes.fromhex(f"00010000 0{flags}00 0{number + 1}00")
         target.source.put(36 * MiB + 65536 + 16 * number, one)
     target.source.put(44 * MiB, b"what the user keeps to herself")
+    return target
+
+
+def test_devices_are_told_of_as_they_were(tmp_path: Path) -> None:
+    target = devices_with_an_indirect_table()
     before = told("virtio", target)
     again, (recorded, *_) = kept(target, tmp_path)
     with again:
