@@ -21,7 +21,7 @@ from inspector.radix.bits import PTE_ATT, PTE_RPN, RPDB_MASK
 from inspector.triage.found import Confidence
 from inspector.virtio.layout import DESCRIPTOR_BYTES, INDIRECT
 from inspector.virtio.words import DRIVER_OK, NEEDS_RESET
-from scripts.hangsguest import PSERIES, RNG, RNG_BUFFER, RNG_BYTES, HungGuest, guest_with
+from scripts.hangsguest import PACKED, PSERIES, RNG, RNG_BUFFER, RNG_BYTES, HungGuest, guest_with
 from scripts.kinds import Kind
 
 NOWHERE = 0x2108_0000_0000
@@ -97,8 +97,12 @@ class Way:
 
 
 def available(guest: HungGuest, name: str) -> int:
-    """The driver's index: of the next buffer that it will make available."""
-    return guest.peek("<H", guest.queue(name).avail + 2)
+    """The driver's index: of the next buffer that it will make available. In a packed ring, what changes with that: the
+    flags of the descriptor that the device is to take next."""
+    queue = guest.queue(name)
+    if name.startswith(PACKED):
+        return guest.peek("<H", queue.desc + DESCRIPTOR_BYTES * (queue.last_avail_idx or 0) + 14)
+    return guest.peek("<H", queue.avail + 2)
 
 
 # -- the tables --------------------------------------------------------------------------------------------------------
@@ -118,7 +122,8 @@ def _put_back(guest: HungGuest, name: str) -> None:
     guest.put_back(name)
 
 
-def _put_back_and_kick(guest: HungGuest, name: str) -> None:
+def put_back_and_kick(guest: HungGuest, name: str) -> None:
+    """Have RAM as it was, and the device look at its queue."""
     guest.put_back(name)
     guest.notify(name)
 
@@ -152,7 +157,7 @@ def _broken(guest: HungGuest, name: str) -> bool:
     return device.broken and bool(device.status & NEEDS_RESET)
 
 
-def _command(clear: int) -> Do:
+def command(clear: int) -> Do:
     """Clear a bit of its PCI command register."""
 
     def how(guest: HungGuest, name: str) -> None:
@@ -161,7 +166,8 @@ def _command(clear: int) -> Do:
     return how
 
 
-def _memory_on(guest: HungGuest, name: str) -> None:
+def memory_on(guest: HungGuest, name: str) -> None:
+    """Have it answer to its memory addresses again, and look at its queue."""
     guest.configure(name, COMMAND, 2, guest.config(name, COMMAND, 2) | MEMORY)
     guest.notify(name)
 
@@ -185,7 +191,7 @@ def _unstale(guest: HungGuest, name: str) -> None:
 # -- the rings ---------------------------------------------------------------------------------------------------------
 
 
-def _elsewhere(field: int) -> Do:
+def elsewhere(field: int) -> Do:
     """Tell the device another address for one part of queue 0, where no RAM is; the others stay as they are."""
 
     def how(guest: HungGuest, name: str) -> None:
@@ -223,7 +229,7 @@ def _used_index(guest: HungGuest, name: str) -> None:
     last = queue.used + 4 + 8 * ((queue.used_idx - 1) % queue.num)
     guest.poke(name, "<I", last, queue.num + 5)
     guest.poke(name, "<H", queue.used + 2, (queue.used_idx + queue.num + 0x100) & 0xFFFF)
-    _vector_mask(False)(guest, name)
+    vector_mask(False)(guest, name)
 
 
 def _stray_buffer(guest: HungGuest, name: str) -> None:
@@ -265,8 +271,8 @@ def _function_mask(on: bool) -> Do:
     return how
 
 
-def _vector_mask(on: bool) -> Do:
-    """Vector 1 is queue 0's; 16 bytes an entry, its control last (PCI 3.0, 6.8.2)."""
+def vector_mask(on: bool) -> Do:
+    """Mask, or unmask, its queue. Vector 1 is queue 0's; 16 bytes an entry, its control last (PCI 3.0, 6.8.2)."""
 
     def how(guest: HungGuest, name: str) -> None:
         guest.registers((4, guest.bar(name, 1) + 16 + 12, int(on)))
@@ -312,7 +318,7 @@ _ROWS = (
     Way("not-io", "mmio-not-io", "its registers' leaves lose the I/O attribute", _leaves(lambda pte: pte & ~PTE_ATT),
         undo=_put_back, ends=(0,), sure="medium"),
     Way("wrong-address", "mmio-wrong-address", "its registers' leaves lead to where no device is",
-        _leaves(lambda pte: pte & ~PTE_RPN | NOWHERE), undo=_put_back_and_kick, sees=_pending),
+        _leaves(lambda pte: pte & ~PTE_RPN | NOWHERE), undo=put_back_and_kick, sees=_pending),
     Way("stale", "mmio-stale", "its registers are moved, and the kernel's entries lead to the old place",
         lambda guest, name: _move(guest, name, NOWHERE >> 32),
         undo=_unstale, sees=_moved),
@@ -323,25 +329,25 @@ _ROWS = (
     Way("far-index", "ring-index-impossible", "the driver's index is far ahead while a request is out", _deaf,
         then=_far_index, sees=_broken, beside=("device-needs-reset",)),
     Way("used-index", "ring-index-impossible", "the device's index and last entry are spoilt before the driver looks",
-        _vector_mask(True), then=_used_index, says="out of range"),
-    Way("used-not-ram", "ring-not-ram", "the device has its used ring where no RAM is", _elsewhere(DEVICE)),
-    Way("table-not-ram", "ring-not-ram", "the device has its descriptor table where no RAM is", _elsewhere(DESC),
+        vector_mask(True), then=_used_index, says="out of range"),
+    Way("used-not-ram", "ring-not-ram", "the device has its used ring where no RAM is", elsewhere(DEVICE)),
+    Way("table-not-ram", "ring-not-ram", "the device has its descriptor table where no RAM is", elsewhere(DESC),
         beside=("device-needs-reset",)),
     Way("silent", "used-not-taken", "the index from which on the driver wants an interrupt is far ahead", _silent,
         sees=_done_untold, sure="medium"),
     Way("function-masked", "interrupt-not-taken", "MSI-X is masked for the whole device", _function_mask(True),
         undo=_function_mask(False), sees=_done_untold),
-    Way("vector-masked", "interrupt-not-taken", "its queue's MSI-X vector is masked", _vector_mask(True),
-        undo=_vector_mask(False), sees=_done_untold),
+    Way("vector-masked", "interrupt-not-taken", "its queue's MSI-X vector is masked", vector_mask(True),
+        undo=vector_mask(False), sees=_done_untold),
     Way("memory-off", "available-not-taken", "it does not answer to its memory addresses: kicks are lost",
-        _command(MEMORY), undo=_memory_on, sees=_pending),
+        command(MEMORY), undo=memory_on, sees=_pending),
     Way("deaf", "available-not-notified", "the index from which on the device wants a kick is far ahead", _deaf,
-        undo=_put_back_and_kick, sees=_pending),
+        undo=put_back_and_kick, sees=_pending),
     Way("stray-buffer", "buffer-not-ram", "a pending request's buffer is where no RAM is", _deaf,
         then=_stray_buffer, sees=_pending, beside=("device-needs-reset",)),
     Way("stray-buffer-taken", "device-needs-reset", "the same, and the device has found out", _deaf,
         then=_stray_buffer_taken, sees=_broken),
-    Way("not-master", "device-disabled", "it may not access memory: bus mastering is off", _command(MASTER),
+    Way("not-master", "device-disabled", "it may not access memory: bus mastering is off", command(MASTER),
         undo=_master_on, sees=_disabled),
     Way("spent", "available-not-taken", "the generator gave what it may, and takes no more", _drain, sees=_pending,
         of="generator", sure="low"),
@@ -359,7 +365,7 @@ generator's lock; to others it gives no more."""
 
 @contextmanager
 def hung_guest(
-    names: Iterable[str] = WAYS,
+    ways: Iterable[Way] = _ROWS,
     progress: Callable[[float], None] | None = None,
     *,
     healing: bool = False,
@@ -367,6 +373,6 @@ def hung_guest(
 ) -> Iterator[HungGuest]:
     """Boot a guest for these ways; nothing is done to it yet. ``progress`` is as ``Machine.wait_ready`` has it; in one
     that is ``healing`` QEMU looks for kicks that were lost whenever it goes on, as it does by default."""
-    disks = [name for name in names if WAYS[name].of == "disk"]
+    disks = [way.name for way in ways if way.of == "disk"]
     with guest_with(disks, progress, healing=healing, kind=kind) as guest:
         yield guest

@@ -36,6 +36,8 @@ SPARE = "spare"
 """The disk that nothing is ever done to: that it answers shows that the guest as a whole still does."""
 RNG = "rng"
 PAGE, PAGES = 65536, 16
+PACKED = "packed-"
+"""What the name of a disk begins with whose rings are packed."""
 """Of the guest, and so many of them are on a disk."""
 SAME = 4
 """Looks that find the same process on a vCPU are no chance."""
@@ -117,7 +119,9 @@ def words(names: Iterable[str], *, healing: bool = False, kind: Kind = PSERIES) 
     for number, name in enumerate(names, 1):
         drive = f"file={{directory}}/disk,if=none,id=of-{name},format=raw,readonly=on,file.locking=off"
         place = f",bus=bridge,addr={number:#x}" if bare else ""
-        said += ["-drive", drive, "-device", f"virtio-blk-pci,drive=of-{name},id={name},num-queues=1,{io}{place}"]
+        layout = ",packed=on,disable-legacy=on" if name.startswith(PACKED) else ""
+        device = f"virtio-blk-pci,drive=of-{name},id={name},num-queues=1,{io}{layout}{place}"
+        said += ["-drive", drive, "-device", device]
     place = ",bus=bridge,addr=0x1f" if bare else ""
     said += ["-device", f"virtio-rng-pci,id={RNG},{io},max-bytes={RNG_BYTES},period={RNG_PERIOD}{place}"]
     return tuple(said)

@@ -28,6 +28,7 @@ from scripts.bringuphangs import places, set_up
 from scripts.guests import Machine
 from scripts.hangs import WAYS, Way, hung_guest
 from scripts.hangsguest import HungGuest
+from scripts.hangspacked import PACKED_WAYS
 
 INDEX = "hangs.json"
 SECONDS, BRIEF = 1.5, 0.3
@@ -83,11 +84,11 @@ def wanted(name: str, names: Sequence[str]) -> bool:
 
 def of_debian(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, Told]]:
     """Each way on a guest of its own."""
-    for way in (each for each in WAYS.values() if each.name not in NEED_CODE):
+    for way in (each for each in chain(WAYS.values(), PACKED_WAYS.values()) if each.name not in NEED_CODE):
         name = f"debian-{way.name}"
         if not wanted(name, names):
             continue
-        with hung_guest([way.name]) as hung:
+        with hung_guest([way]) as hung:
             hang(hung, way)
             said = write(folder / f"{name}.core.gz", hung.machine, code=False)
         yield name, Told(way.slug, way.sure, way.beside, f"Debian's guest: {way.what}", said)

@@ -6,8 +6,9 @@ one. A device's registers are never touched."""
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Thread
+from zlib import crc32
 
 from inspector.devicemaps import BarAt, Mapped, bars_among, mapped_io, nowhere
 from inspector.devices import of_guest, of_monitor_again
@@ -15,10 +16,10 @@ from inspector.errors import InspectorError, MemoryReadError, NotSupported, Targ
 from inspector.guest import Guest
 from inspector.radix.bits import KERNEL_PID
 from inspector.triage.recorded import firsts_of, states_of
-from inspector.triage.samples import RingMark, Sample, Sampling
-from inspector.virtio import words
+from inspector.triage.samples import Mark, PackedMark, RingMark, Sample, Sampling
+from inspector.virtio import packed, words
 from inspector.virtio.bus import Bus, bus_of_device
-from inspector.virtio.layout import USED_BYTES
+from inspector.virtio.layout import MOST_ENTRIES, USED_BYTES
 from inspector.virtio.ring import Problem, Queue, device_problems, read_queue
 from inspector.virtio.state import DeviceState, QueueState, VirtioState
 
@@ -39,7 +40,7 @@ class QueueLook:
 
     queue: Queue
     was: QueueState | None
-    marks: tuple[RingMark, ...]
+    marks: tuple[Mark, ...]
     first: Queue | None = None
 
     @property
@@ -48,6 +49,14 @@ class QueueLook:
         if len(self.marks) < 2 or (self.was is not None and self.was != self.queue.state):
             return False
         return len(set(self.marks)) == 1
+
+    @property
+    def given(self) -> bool:
+        """Whether its rings show that the driver has made something available in them, at some time."""
+        ring = self.queue.packed
+        if ring is not None:
+            return any(each.available for each in ring.entries)
+        return any(isinstance(each, RingMark) and each.avail for each in self.marks[:1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +107,7 @@ class Watch:
     why_not: str = ""
     begun: bool = False
     firsts: dict[tuple[str, int], Queue] = field(default_factory=dict)
+    offered: set[tuple[str, int]] = field(default_factory=set)
 
     def _begin(self) -> None:
         try:
@@ -108,7 +118,7 @@ class Watch:
         if state is not None:
             self.states.append(state)
 
-    def marks(self) -> tuple[RingMark, ...]:
+    def marks(self) -> tuple[Mark, ...]:
         """Every queue's rings as they are now; at the first stop the devices are asked for."""
         first = not self.begun
         if first:
@@ -124,26 +134,52 @@ class Watch:
             Thread(target=_made_ready, daemon=True).start()
         return marks
 
-    def _look_first(self, state: VirtioState, marks: tuple[RingMark, ...]) -> None:
+    def _look_first(self, state: VirtioState, marks: tuple[Mark, ...]) -> None:
         """See what is pending before the guest goes on."""
-        available = {(each.device, each.queue): each.avail for each in marks}
+        available = {(each.device, each.queue): each.avail for each in marks if isinstance(each, RingMark)}
         for device in state.devices:
             for queue in device.queues:
                 which = device.path, queue.index
-                if available.get(which, queue.last_avail_idx) != queue.last_avail_idx:
-                    self.firsts[which] = read_queue(self.guest.memory, bus_of_device(device, state), device, queue)
+                if which in self.offered or available.get(which, queue.last_avail_idx) != queue.last_avail_idx:
+                    found = read_queue(self.guest.memory, bus_of_device(device, state), device, queue)
+                    if found.packed is not None:  # nobody needs all its descriptors again, and a recording keeps this
+                        found = replace(found, packed=replace(found.packed, entries=()))
+                    self.firsts[which] = found
 
-    def _marks(self, state: VirtioState) -> Iterator[RingMark]:
+    def _marks(self, state: VirtioState) -> Iterator[Mark]:
+        left = MOST_LOOKED_AT
         for device in state.devices:
             bus = bus_of_device(device, state)
+            split = not words.has(device.features, words.RING_PACKED)
             for queue in device.queues:
-                mark = self._mark(device, bus, queue)
+                mark: Mark | None = None
+                if queue.desc and split:
+                    mark = self._mark(device, bus, queue)
+                elif queue.desc and 0 < queue.num <= min(left, MOST_ENTRIES):
+                    left -= queue.num
+                    mark = self._packed_mark(device, bus, queue)
                 if mark is not None:
                     yield mark
 
+    def _packed_mark(self, device: DeviceState, bus: Bus, queue: QueueState) -> PackedMark | None:
+        """All of a packed ring is read: what moves in it may be anywhere."""
+        read: dict[str, bytes] = {}
+        places = {"desc": queue.desc, "avail": queue.avail, "used": queue.used}
+        for name, size in packed.sizes(queue.num).items():
+            real, _ = bus.real(self.guest.memory.ram, places[name], size)
+            if real is None:
+                return None
+            try:
+                read[name] = self.guest.memory.read(real, size)
+            except MemoryReadError:
+                return None
+        driver, own = (packed.Events.parse(read[name], device.little) for name in ("avail", "used"))
+        if packed.may_wait(read["desc"], queue.last_avail_idx or 0, device.little):
+            self.offered.add((device.path, queue.index))
+        summed = crc32(read["desc"])
+        return PackedMark(device.path, queue.index, summed, driver.flags, driver.word, own.flags, own.word)
+
     def _mark(self, device: DeviceState, bus: Bus, queue: QueueState) -> RingMark | None:
-        if not queue.desc or words.has(device.features, words.RING_PACKED):
-            return None
         order = "little" if device.little else "big"
         memory, values = self.guest.memory, []
         spans = ((queue.avail, 2, queue.num * 2), (queue.used, 2, queue.num * USED_BYTES))
@@ -189,8 +225,8 @@ class Watch:
             missed.append(f"what maps the devices' registers could not be told: {error}")
             spaces = None
         io = None if spaces is None else mapped_io(spaces)
-        marks: dict[tuple[str, int], list[RingMark]] = {}
-        for mark in (mark for sample in sampling.samples for mark in sample.rings):
+        marks: dict[tuple[str, int], list[Mark]] = {}
+        for mark in (mark for sample in sampling.samples for mark in sample.marks):
             marks.setdefault((mark.device, mark.queue), []).append(mark)
         looks, left = [], MOST_LOOKED_AT
         for device in last.devices:
@@ -207,8 +243,8 @@ class Watch:
         if unwatched := [each.name for each in looks if each.unwatched]:
             of = ", ".join(unwatched[:MOST_NAMED]) + (" and more" if len(unwatched) > MOST_NAMED else "")
             missed.append(
-                f"whether anything moved in the queues of {of} is not known: their rings are packed, which are not "
-                "watched, or could not be read; 'virtio' tells what waits in them"
+                f"whether anything moved in the queues of {of} is not known: their rings could not be read, or "
+                "are packed and were recorded before such were watched; 'virtio' tells what waits in them"
             )
         lost = None if io is None else nowhere(io, last, self.guest.memory.ram)
         return Devices(tuple(looks), io or (), sampling.seconds, tuple(self.states), lost)
@@ -219,7 +255,7 @@ class Watch:
         queue: QueueState,
         before: DeviceState | None,
         state: VirtioState,
-        marks: Mapping[tuple[str, int], Sequence[RingMark]],
+        marks: Mapping[tuple[str, int], Sequence[Mark]],
     ) -> QueueLook:
         was = None if before is None else next((each for each in before.queues if each.index == queue.index), None)
         return QueueLook(
@@ -240,7 +276,8 @@ def _made_ready() -> None:
 
 def at_rest(state: VirtioState, samples: Sequence[Sample]) -> frozenset[tuple[str, int]]:
     """The queues, by their device's path and index, of which nothing moved although all that was made available had
-    been taken and given back, and those that have no rings: the device's side of them need not be asked for again."""
+    been taken and given back, and those that have no rings: the device's side of them need not be asked for again. Of
+    a packed ring no mark tells whether something waits in it, and it is asked for."""
     seen: dict[tuple[str, int], set[RingMark]] = {}
     for sample in samples:
         for mark in sample.rings:

@@ -71,7 +71,7 @@ class Kept:
         sampling: Sampling = _built(Sampling, value.get("sampling"), "sampling")
         if not 1 <= len(sampling.samples) <= MOST_SAMPLES:
             raise ValueError(f"it has {len(sampling.samples)} samples, and 1 to {MOST_SAMPLES} are possible")
-        if any(len(each.rings) > MOST_RINGS for each in sampling.samples):
+        if any(len(each.marks) > MOST_RINGS for each in sampling.samples):
             raise ValueError(f"a sample has more than {MOST_RINGS} rings")
         given = value.get("virtio_before")
         before = None if given is None else VirtioState.from_json(given)

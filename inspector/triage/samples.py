@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from inspector.errors import InspectorError
 from inspector.gdbmi.monitor import Ticks, parse_ticks
@@ -49,13 +49,30 @@ class RingMark:
 
 
 @dataclass(frozen=True, slots=True)
+class PackedMark:
+    """What moves in a packed ring, out of RAM (virtio 1.2, 2.8): a checksum of all its descriptors, for no index is in
+    it; and of the driver's and of the device's event area the flags and the place."""
+
+    device: str
+    queue: int
+    descriptors: int
+    driver_flags: int
+    driver_place: int
+    device_flags: int
+    device_place: int
+
+
+Mark = RingMark | PackedMark
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """The registers at one stop, by vCPU and canonical name, as far as they are known; ``at`` is in seconds from the
-    first sample. ``halted`` says of a vCPU whether it waits for an interrupt, where that is known; ``rings`` are those
-    of virtio devices; ``ticks`` are the vCPUs' clocks, asked for at the first and at the last stop. ``refused`` says by
-    the register that names an access (DAR, SRR0) at how many of all stops the tables refused it just as it is recorded:
-    0 where they allowed it at any, nothing where it was not held to them. ``again`` says at how many of these it was
-    about to be made again."""
+    first sample. ``halted`` says of a vCPU whether it waits for an interrupt, where that is known; ``rings`` and
+    ``packed`` are those of virtio devices; ``ticks`` are the vCPUs' clocks, asked for at the first and at the last
+    stop. ``refused`` says by the register that names an access (DAR, SRR0) at how many of all stops the tables refused
+    it just as it is recorded: 0 where they allowed it at any, nothing where it was not held to them. ``again`` says at
+    how many of these it was about to be made again."""
 
     at: float
     cpus: Mapping[int, Mapping[str, int]]
@@ -64,6 +81,12 @@ class Sample:
     ticks: Mapping[int, Ticks] = field(default_factory=dict)
     refused: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     again: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    packed: tuple[PackedMark, ...] = ()
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """Of every queue that was watched."""
+        return (*self.rings, *self.packed)
 
 
 @dataclass
@@ -88,7 +111,7 @@ def found_running(guest: Guest) -> bool | None:
     return found
 
 
-def no_marks() -> tuple[RingMark, ...]:
+def no_marks() -> tuple[Mark, ...]:
     """Of no device."""
     return ()
 
@@ -96,7 +119,7 @@ def no_marks() -> tuple[RingMark, ...]:
 def taken(
     guest: Guest,
     seconds: float | None,
-    marks: Callable[[], tuple[RingMark, ...]] = no_marks,
+    marks: Callable[[], tuple[Mark, ...]] = no_marks,
     clock: Callable[[], float] = time.monotonic,
     meanwhile: Callable[[], object] = no_marks,
 ) -> Sampling:
@@ -147,16 +170,21 @@ def taken(
 
 
 def _sample(
-    guest: Guest, at: float, marks: Callable[[], tuple[RingMark, ...]], refusals: Refusals, *, ticks: bool
+    guest: Guest, at: float, marks: Callable[[], tuple[Mark, ...]], refusals: Refusals, *, ticks: bool
 ) -> Sample:
     control = guest.target.control
     known = dict(_registers(guest, AT_ENDS if ticks else WANTED))
     if control is None:
-        return Sample(at, known, {}, marks())
+        return _marked(Sample(at, known), marks())
     clocks = parse_ticks(control.monitor([CLOCKS])[0]) if ticks else {}
     halted = control.halted()
     refusals.look(known, halted)
-    return Sample(at, known, halted, marks(), clocks)
+    return _marked(Sample(at, known, halted, ticks=clocks), marks())
+
+
+def _marked(sample: Sample, marks: tuple[Mark, ...]) -> Sample:
+    rings = tuple(each for each in marks if isinstance(each, RingMark))
+    return replace(sample, rings=rings, packed=tuple(each for each in marks if isinstance(each, PackedMark)))
 
 
 def _looked_closer(

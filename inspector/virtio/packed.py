@@ -2,8 +2,13 @@
 bytes of each side that say when it is to be told.
 
 Who may use a descriptor is in two of its flags, against a counter that flips with each round of the ring. QEMU 7.2
-tells how far the device has come and not which round that is (``VirtQueueStatus`` in qapi/virtio.json); but the round
-can be told from what stands just before: all that the device has taken in it is marked with it."""
+tells how far the device has come and not which round that is (``VirtQueueStatus`` in qapi/virtio.json), neither by its
+human monitor nor by QMP; but the round can be told from what stands just before: all that the device has taken in it is
+marked with it. That is a guess, and :meth:`Ring.stray` holds the whole ring to it.
+
+How far the driver has come is told by nobody: what it made available is marked, but its taking back what was used
+leaves no mark. Only with EVENT_IDX, and once it has asked for an interrupt by place, does that place tell how far it
+had come (Linux 6.1, ``virtqueue_get_buf_ctx_packed`` and ``virtqueue_enable_cb_prepare_packed``)."""
 
 from __future__ import annotations
 
@@ -34,18 +39,24 @@ def sizes(num: int) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """When a side wants to be told: ``flags`` are ENABLE, DISABLE or AT; of the last, ``offset`` and ``wrap`` are the
-    place in the ring and its round (2.8.10)."""
+    """When a side wants to be told: ``flags`` are ENABLE, DISABLE or AT, and nothing else can be; of the last,
+    ``offset`` and ``wrap`` are the place in the ring and its round (2.8.10). The other 14 bits of the flags are
+    reserved, and QEMU 7.2 compares them all (``virtio_packed_should_notify``)."""
 
     flags: int
     offset: int
     wrap: bool
 
+    @property
+    def word(self) -> int:
+        """The place and its round as they lie in memory."""
+        return self.offset | self.wrap << 15
+
     @classmethod
     def parse(cls, data: bytes, little: bool = True) -> Events:
         """Out of EVENT_BYTES bytes."""
         place, flags = struct.unpack(f"{order(little)}HH", data)
-        return cls(flags & 3, place & 0x7FFF, bool(place >> 15))
+        return cls(flags, place & 0x7FFF, bool(place >> 15))
 
     def want(self, place: int, count: int, num: int, wrap: bool) -> bool | None:
         """Whether a side that went on by ``count`` descriptors and came to ``place``, which is in the round ``wrap``,
@@ -54,6 +65,17 @@ class Events:
             return {ENABLE: True, DISABLE: False}.get(self.flags)
         event = self.offset if self.wrap == wrap else self.offset - num
         return wants_event(event & 0xFFFF, place, (place - count) & 0xFFFF)
+
+    def wrong(self, num: int, places: bool) -> str:
+        """Why this cannot be, in a ring of ``num`` (empty: it can); ``places`` is whether EVENT_IDX was agreed on,
+        which AT is for (2.8.10)."""
+        if self.flags not in (ENABLE, DISABLE, AT):
+            return f"its flags are {self.flags:#x}, which mean nothing"
+        if self.flags == AT and not places:
+            return "it asks by place, and VIRTIO_F_EVENT_IDX was not agreed on"
+        if self.flags == AT and self.offset >= num:
+            return f"it asks for place {self.offset} of a ring of {num}"
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +113,20 @@ class Ring:
                 return count
         return len(self.entries)
 
+    def stray(self, place: int, wrap: bool) -> int | None:
+        """The first descriptor whose marks cannot be where the device has come to ``place`` in the round ``wrap``; None
+        where all can. Past those that wait a descriptor is as the round before left it, with the other round's mark of
+        the driver; in the first round of all it is 0, which is the same. A driver writes the first descriptor of a
+        buffer last (2.8.6): so those after it, alone, may be of a buffer that is about to be made available."""
+        num, waiting, half = len(self.entries), self.waiting(place, wrap), True
+        for count in range(waiting, num):
+            index = (place + count) % num
+            now = self.entries[index].available == (wrap ^ (place + count >= num))
+            if now and (count == waiting or not half):
+                return index
+            half = half and (now or count == waiting)
+        return None
+
     def buffers(self, place: int, wrap: bool) -> Iterator[tuple[Entry, ...]]:
         """The descriptors of each buffer that waits from ``place`` on, the oldest first; of the last one some may be
         missing."""
@@ -109,6 +145,15 @@ def entries(data: bytes, num: int, little: bool = True) -> Iterator[Entry]:
         address, length, number, flags = struct.unpack_from(f"{order(little)}QIHH", data, DESCRIPTOR_BYTES * index)
         one = Descriptor(index, address, length, flags & 7, (index + 1) % num)
         yield Entry(one, number, bool(flags & AVAILABLE), bool(flags & USED))
+
+
+def may_wait(data: bytes, place: int, little: bool = True) -> bool:
+    """Whether the descriptor at ``place`` of those in so many bytes may be available, whatever round it is: for who has
+    not the time to look at them all."""
+    if not 0 <= DESCRIPTOR_BYTES * place < len(data):
+        return False
+    (flags,) = struct.unpack_from(f"{order(little)}H", data, DESCRIPTOR_BYTES * place + 14)
+    return bool(flags & AVAILABLE) != bool(flags & USED)
 
 
 def chain(memory: PhysicalMemory, bus: Bus, buffer: Sequence[Entry], little: bool) -> Chain:

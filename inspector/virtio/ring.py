@@ -165,6 +165,7 @@ def _packed(memory: PhysicalMemory, bus: Bus, device: DeviceState, state: QueueS
     driver, own = (
         None if data is None else packed.Events.parse(data, device.little) for data in (raw["avail"], raw["used"])
     )
+    problems += _of_events(driver, own, state.num, words.has(device.features, words.EVENT_IDX))
     told = Queue(state, name, parts, taken=state.inuse, problems=tuple(problems))
     if raw["desc"] is None:
         return told
@@ -178,6 +179,7 @@ def _packed(memory: PhysicalMemory, bus: Bus, device: DeviceState, state: QueueS
         return replace(told, problems=(*problems, Problem("index-impossible", reason)))
     wrap = ring.round_at(place, state.inuse)
     waiting = ring.waiting(place, wrap)
+    problems += _of_marks(state, ring, place, wrap)
     buffers = list(ring.buffers(place, wrap))
     found = tuple(bounded(packed.chain(memory, bus, each, device.little) for each in buffers[:chains]))
     problems += [Problem(each.problem, f"buffer {each.head}: {each.reason}") for each in found if each.problem]
@@ -197,6 +199,28 @@ def _packed(memory: PhysicalMemory, bus: Bus, device: DeviceState, state: QueueS
         chains=found,
         problems=tuple(problems),
     )
+
+
+def _of_events(driver: packed.Events | None, own: packed.Events | None, num: int, places: bool) -> Iterator[Problem]:
+    for which, events in (("avail", driver), ("used", own)):
+        why = "" if events is None else events.wrong(num, places)
+        if why:
+            yield Problem("event-impossible", f"the {packed.NAMES[which]}: {why}")
+
+
+def _of_marks(state: QueueState, ring: packed.Ring, place: int, wrap: bool) -> Iterator[Problem]:
+    """What of a packed ring's descriptors cannot be, by who may use each."""
+    if state.inuse > state.num:
+        yield Problem("inuse-impossible", f"the device holds {state.inuse} descriptors of a ring of {state.num}")
+    stray = ring.stray(place, wrap)
+    if stray is not None:
+        one = ring.entries[stray]
+        yield Problem(
+            "marks-impossible",
+            f"the device has come to {place}, and descriptor {stray} is marked available {int(one.available)}, used "
+            f"{int(one.used)}, as it can be in no round of the ring: something else wrote there, or the ring is "
+            "elsewhere",
+        )
 
 
 def _bytes(memory: PhysicalMemory, part: Part, problems: list[Problem]) -> bytes | None:

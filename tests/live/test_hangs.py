@@ -15,12 +15,16 @@ from inspector.triage.causes.devices import HEALED_BY
 from inspector.triage.found import Confidence
 from scripts.hangs import WAYS, Way, hung_guest
 from scripts.hangsguest import SPARE, HungGuest
+from scripts.hangspacked import PACKED_WAYS
 from scripts.kinds import KINDS
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 SECONDS, LONGER = "0.7", "1.1"
 """For triage to look on; of a generator that gives nothing it says nothing earlier than after a second."""
-TOGETHER = {name: WAYS[name] for name in sorted(WAYS, key=lambda name: WAYS[name].undo is None) if not WAYS[name].alone}
+EVERY = {**WAYS, **PACKED_WAYS}
+TOGETHER = {
+    name: EVERY[name] for name in sorted(EVERY, key=lambda name: EVERY[name].undo is None) if not EVERY[name].alone
+}
 """What is undone again first, so that nothing else is the matter with the guest."""
 ALONE = {name: way for name, way in WAYS.items() if way.alone}
 HEALED: dict[str, Confidence] = {
@@ -86,21 +90,21 @@ class Hung:
 @pytest.fixture(scope="module")
 def hung() -> Iterator[Hung]:
     """One guest for all: what cannot be undone stays as it is beside the others."""
-    with hung_guest() as guest:
+    with hung_guest(EVERY.values()) as guest:
         yield Hung(guest)
 
 
 @pytest.fixture(scope="module")
 def healing() -> Iterator[Hung]:
     """One whose QEMU looks for kicks that were lost when it goes on, as it does by default."""
-    with hung_guest(HEALED, healing=True) as guest:
+    with hung_guest([WAYS[name] for name in HEALED], healing=True) as guest:
         yield Hung(guest)
 
 
 @pytest.fixture(scope="module")
 def bare() -> Iterator[Hung]:
     """One on the bare machine."""
-    with hung_guest(BARE, kind=KINDS["powernv9"]) as guest:
+    with hung_guest([WAYS[name] for name in BARE], kind=KINDS["powernv9"]) as guest:
         yield Hung(guest)
 
 
@@ -118,7 +122,7 @@ def test_what_nothing_is_done_to_goes_on(hung: Hung) -> None:
 
 @pytest.mark.parametrize("way", ALONE.values(), ids=ALONE)
 def test_nor_where_the_guest_is_good_for_nothing_else(way: Way, capsys: pytest.CaptureFixture[str]) -> None:
-    with hung_guest([way.name]) as guest:
+    with hung_guest([way]) as guest:
         does_not_come(Hung(guest), way, capsys)
 
 

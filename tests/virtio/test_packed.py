@@ -39,6 +39,9 @@ class Sides:
     """(buffer id, descriptors) that the device has not taken, the oldest first."""
     held: list[tuple[int, int]] = field(default_factory=list)
     count: int = 0
+    features: int = FEATURES
+    driver_seen: int = 0
+    """Descriptors that the driver has taken back, in all; it takes each at once."""
 
     def __post_init__(self) -> None:
         self.free = self.num
@@ -80,13 +83,42 @@ class Sides:
             if self.used >= self.num:
                 self.used, self.used_round = self.used - self.num, not self.used_round
             self.free += length
+            self.driver_seen += length
+
+    def place_of(self, descriptors: int) -> int:
+        """The place, with its round, after so many descriptors in all."""
+        rounds, place = divmod(descriptors, self.num)
+        return place | (0 if rounds % 2 else 1 << 15)
+
+    @property
+    def memory_map(self) -> PhysicalMemory:
+        return PhysicalMemory(self.memory, RamMap([Range(0, 1 << 20, "ram")]))
+
+    @property
+    def device(self) -> DeviceState:
+        return DeviceState("/machine/x", "virtio-blk", 2, 0xF, self.features, self.features, count=1)
+
+    def state(self, **more: object) -> QueueState:
+        """As QEMU 7.2 has it, which counts descriptors in ``inuse``."""
+        inuse = sum(length for _, length in self.held)
+        known: dict[str, object] = {"used_idx": self.used, "last_avail_idx": self.place, "inuse": inuse}
+        rings = {"desc": RING, "avail": DRIVER, "used": DEVICE}
+        return QueueState(0, self.num, **{**rings, **known, **more})  # type: ignore[arg-type]
 
     def read(self, chains: int = 64, **more: object) -> Queue:
-        known: dict[str, object] = {"used_idx": self.used, "last_avail_idx": self.place, "inuse": len(self.held)}
-        rings = {"desc": RING, "avail": DRIVER, "used": DEVICE}
-        state = QueueState(0, self.num, **{**rings, **known, **more})  # type: ignore[arg-type]
-        device = DeviceState("/machine/x", "virtio-blk", 2, 0xF, FEATURES, FEATURES, count=1)
-        return read_queue(PhysicalMemory(self.memory, RamMap([Range(0, 1 << 20, "ram")])), Bus(), device, state, chains)
+        return read_queue(self.memory_map, Bus(), self.device, self.state(**more), chains)
+
+    def play(self, seed: int, steps: int) -> None:
+        """So many steps of either side, by chance."""
+        chance = random.Random(seed)
+        for _ in range(steps):
+            match chance.randrange(3):
+                case 0:
+                    self.offer(chance.randrange(1, self.num + 1))
+                case 1:
+                    self.take()
+                case 2:
+                    self.give_back(chance.randrange(8))
 
 
 def slugs(queue: Queue) -> list[str]:
@@ -95,20 +127,13 @@ def slugs(queue: Queue) -> list[str]:
 
 @given(st.integers(1, 9), st.integers(0, 1 << 32), st.integers(0, 120))
 def test_what_waits_is_what_the_driver_offered(num: int, seed: int, steps: int) -> None:
-    sides, chance = Sides(num), random.Random(seed)
-    for _ in range(steps):
-        match chance.randrange(3):
-            case 0:
-                sides.offer(chance.randrange(1, num + 1))
-            case 1:
-                sides.take()
-            case 2:
-                sides.give_back(chance.randrange(8))
+    sides = Sides(num)
+    sides.play(seed, steps)
     queue = sides.read()
     assert queue.pending == len(sides.offered)
     assert [each.head for each in queue.chains] == [number for number, _ in sides.offered]
     assert [len(each.links) for each in queue.chains] == [length for _, length in sides.offered]
-    assert queue.taken == len(sides.held)
+    assert queue.taken == sum(length for _, length in sides.held)
     assert slugs(queue) == []
     assert queue.kick_due is (True if sides.offered else None)
 
@@ -218,3 +243,71 @@ def test_places_beyond_the_ring_and_rings_that_are_no_ram() -> None:
     assert (problem.slug, problem.reason[:20]) == ("ring-not-ram", "the descriptor ring:")
     assert slugs(sides.read(avail=DRIVER + 2)) == ["ring-misaligned"]
     assert sides.read(last_avail_idx=None).pending is None
+
+
+@pytest.mark.parametrize("flags", [3, 4, 0x8001])
+def test_flags_that_mean_nothing(flags: int) -> None:
+    sides = Sides(8)
+    sides.events(driver=flags)
+    (problem,) = sides.read().problems
+    assert (problem.slug, problem.reason[:21]) == ("event-impossible", "the driver's event ar")
+    sides.events(device=flags)
+    assert sides.read().problems[0].reason[:21] == "the device's event ar"
+
+
+def test_places_that_cannot_be_asked_for() -> None:
+    sides = Sides(8)
+    sides.events(driver=2, driver_place=8 | 1 << 15)
+    assert slugs(sides.read()) == ["event-impossible"]
+    sides.events(driver=0, driver_place=8 | 1 << 15, device=2, device_place=7)
+    assert slugs(sides.read()) == []
+    sides.features = FEATURES & ~(1 << 29)
+    assert slugs(sides.read()) == ["event-impossible"]
+
+
+@given(st.integers(2, 9), st.integers(0, 1 << 32), st.integers(0, 120), st.data())
+def test_marks_of_no_round_are_told(num: int, seed: int, steps: int, data: st.DataObject) -> None:
+    """A descriptor past all that waits, and past what may be half written, that bears the round's mark."""
+    sides = Sides(num)
+    sides.play(seed, steps)
+    waiting = sum(length for _, length in sides.offered)
+    if num - waiting < 3 or sides.held:
+        return
+    index = (sides.next + data.draw(st.integers(2, num - waiting - 1), "past")) % num
+    if index == (sides.place - 1) % num:
+        return  # by which the round itself is made out
+    ahead = sides.driver_round ^ (index < sides.next)
+    sides.memory.put(RING + 16 * index + 14, struct.pack("<H", AVAIL if ahead else USED))
+    assert "marks-impossible" in slugs(sides.read())
+
+
+def test_a_ring_of_zeros_is_of_no_round_but_where_one_begins() -> None:
+    sides = Sides(8)
+    for _ in range(3):
+        sides.offer(1)
+        sides.take()
+        sides.give_back(0)
+    sides.memory.put(RING, bytes(16 * 8))
+    (problem,) = sides.read().problems
+    assert (problem.slug, problem.reason[:40]) == ("marks-impossible", "the device has come to 3, and descriptor")
+
+
+@given(st.integers(1, 6), st.integers(0, 8), st.integers(0, 20))
+def test_a_buffer_that_is_being_written_is_none_of_them(length: int, written: int, before: int) -> None:
+    """All but its first descriptor is written before that."""
+    sides = Sides(8)
+    for _ in range(before):
+        sides.offer(1)
+        sides.take()
+        sides.give_back(0)
+    first, ring = sides.next, sides.memory.peek(RING, 16 * 8)
+    sides.offer(length)
+    for n in (0, *range(written + 1, length)):
+        at = 16 * ((first + n) % 8)
+        sides.memory.put(RING + at, ring[at : at + 16])
+    found = sides.read()
+    assert (slugs(found), found.pending) == ([], 0)
+
+
+def test_more_than_the_ring_holds() -> None:
+    assert slugs(Sides(8).read(inuse=9)) == ["inuse-impossible"]

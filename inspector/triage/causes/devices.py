@@ -132,7 +132,7 @@ def _reset(evidence: Evidence) -> Iterator[Found]:
                 "a driver may have done so, as when it is bound anew",
                 at=at,
             )
-        elif any(each.marks and each.still and each.marks[0].avail for each in look.queues) and held(evidence):
+        elif any(each.still and each.given for each in look.queues) and held(evidence):
             yield _found(
                 evidence,
                 look,

@@ -32,9 +32,13 @@ def _problems(evidence: Evidence, wanted: Callable[[DeviceLook, Problem], bool],
                 yield found_of_queue(look, queue, sure, part, *said, *more)
 
 
-INDICES = ("index-impossible", "used-differs", "inuse-impossible", "size-impossible", "head-impossible")
+INDICES = (
+    "index-impossible", "used-differs", "inuse-impossible", "size-impossible", "head-impossible", "marks-impossible",
+    "event-impossible",
+)  # fmt: skip
 CHAINS = (
-    "descriptor-impossible", "chain-cycle", "chain-long", "indirect-nested", "indirect-more", "indirect-length",
+    "descriptor-impossible", "chain-cycle", "chain-long", "chain-open", "indirect-nested", "indirect-more",
+    "indirect-length",
 )  # fmt: skip
 
 
@@ -86,7 +90,7 @@ CAUSES: tuple[Cause, ...] = (
         "ring-index-impossible",
         "an index in a ring cannot be",
         "An index is further ahead than the queue is large, is not what the device wrote, or names a descriptor that "
-        "is not there: something wrote over the ring.",
+        "is not there; or the marks of a packed ring are of no round that it can be in: something wrote over the ring.",
         "Look at the ring by 'virtio', and for who else writes to its memory.",
         _ring_index_impossible,
     ),

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from inspector.radix.bits import MSR_EE, MSR_HV
-from inspector.triage.causes.devices import counted, found_of_queue, healed, held, mappings, registers, since, usable
+from inspector.triage.causes.devices import counted, found_of_queue, healed, held, registers, since, usable
 from inspector.triage.causes.registers import astray, lacking
+from inspector.triage.causes.sides import by_place, indices, notified_at, noun, silenced, untaken
 from inspector.triage.devices import DeviceLook, QueueLook
 from inspector.triage.evidence import Evidence
 from inspector.triage.found import Cause, Found
-from inspector.virtio import words
-from inspector.virtio.layout import NO_INTERRUPT, behind
 from inspector.virtio.ring import Queue, modern
 from inspector.virtio.words import BALLOON, BLOCK, CONSOLE, FS, GPU, INPUT, IOMMU, MEM, NET, PMEM, RNG, SCSI, VSOCK
 
@@ -54,24 +53,7 @@ def _standing(evidence: Evidence) -> Iterator[tuple[DeviceLook, QueueLook]]:
         yield from ((look, each) for look, each in _queues(evidence) if each.still)
 
 
-def _indices(queue: QueueLook) -> str:
-    mark, state = queue.marks[-1], queue.queue.state
-    said = f"the driver's index is {mark.avail}, the device's in the used ring {mark.used}"
-    return said if state.last_avail_idx is None else f"{said}; the device has taken up to {state.last_avail_idx}"
-
-
 # -- used, and not taken by the driver ---------------------------------------------------------------------------------
-
-
-def _events(look: DeviceLook) -> bool:
-    return words.has(look.device.features, words.EVENT_IDX)
-
-
-def _untaken(look: DeviceLook, queue: QueueLook) -> int:
-    """Used buffers that the driver wanted to be told of and did not take: a driver that takes one asks for the next."""
-    mark = queue.marks[-1]
-    far = behind(mark.used, mark.used_event)
-    return far if _events(look) and far <= queue.queue.state.num else 0
 
 
 def _interrupts(evidence: Evidence) -> str:
@@ -100,20 +82,18 @@ def _signalled(look: DeviceLook, queue: QueueLook) -> bool:
 def _not_taken(evidence: Evidence, signalled: bool) -> Iterator[Found]:
     """Used buffers that the driver asked to be interrupted for, and did not take."""
     for look, queue in _standing(evidence):
-        untaken = _untaken(look, queue) if _of(LOOKED_AT_ONCE, look, queue) else 0
-        if not untaken or _signalled(look, queue) is not signalled:
+        late = untaken(look, queue) if _of(LOOKED_AT_ONCE, look, queue) else None
+        if late is None or _signalled(look, queue) is not signalled:
             continue
-        mark = queue.marks[-1]
         told = "and the device has told of them" if signalled else "and the device's last interrupt was before them"
         yield found_of_queue(
             look,
             queue,
-            # Linux leaves 0 there for a queue that it polls.
-            "high" if mark.used_event and signalled else "low",
+            "high" if late.sure and signalled else "low",
             "used",
-            f"{counted(untaken, 'used buffer has', 'used buffers have')} not been taken {since(evidence)}: the "
-            f"device's index is {mark.used}, the driver asked to be interrupted after {mark.used_event}, {told}",
-            _indices(queue),
+            f"{counted(late.count, f'{late.unit} has', f'{late.unit}s have')} not been taken {since(evidence)}: "
+            f"{late.asked}, {told}",
+            indices(queue),
             _interrupts(evidence),
         )
 
@@ -125,24 +105,16 @@ def _interrupt_not_taken(evidence: Evidence) -> Iterator[Found]:
 def _used_not_taken(evidence: Evidence) -> Iterator[Found]:
     yield from _not_taken(evidence, False)
     for look, queue in _standing(evidence):
-        mark = queue.marks[-1]
-        if not _of(LOOKED_AT_ONCE, look, queue) or mark.avail != mark.used or _untaken(look, queue) or not mark.used:
-            continue
-        if _events(look):
-            suppressed = mark.used_event not in (0, mark.used)
-            way = f"by used_event, which is {mark.used_event}, while the device's index is {mark.used}"
-        else:
-            suppressed = bool(mark.avail_flags & NO_INTERRUPT) and bool(mappings(registers(look)))
-            way = "by the flag of its available ring"
-        if suppressed:
+        quiet = silenced(look, queue) if _of(LOOKED_AT_ONCE, look, queue) else None
+        if quiet is not None:
             yield found_of_queue(
                 look,
                 queue,
-                "medium" if _events(look) else "low",
+                quiet.sure,
                 "used",
-                f"the device has given back all that it was given, {mark.used} in all, and nothing moved "
-                f"{since(evidence)}",
-                f"the driver wants no interrupt for them, {way}; Linux asks for the next as soon as it has taken one",
+                f"{quiet.given}, and nothing moved {since(evidence)}",
+                f"the driver wants no interrupt for them, {quiet.way}; Linux asks for the next as soon as it has taken "
+                "one",
             )
 
 
@@ -190,31 +162,29 @@ def _unanswered(evidence: Evidence, look: DeviceLook) -> bool:
 def _available_not_taken(evidence: Evidence) -> Iterator[Found]:
     yield from _lost_before(evidence)
     for look, queue, at_once in _pending(evidence, True):
-        mark = queue.marks[-1]
+        found = queue.queue
+        if found.packed is not None:
+            asked = f"the device asked to be notified {notified_at(look, found)}, so that a notification was due"
+        elif by_place(look) and found.used is not None:
+            asked = f"the device asked to be notified after {found.used.event}, so that a notification was due"
+        else:
+            asked = "the device does not ask to be left alone, so that a notification was due"
         said = [
-            f"{counted(queue.queue.pending, 'buffer has', 'buffers have')} been pending {since(evidence)}",
-            _indices(queue),
-            f"the device asked to be notified after {mark.avail_event}, so that a notification was due"
-            if _events(look)
-            else "the device does not ask to be left alone, so that a notification was due",
+            f"{counted(found.pending, 'buffer has', 'buffers have')} been pending {since(evidence)}",
+            indices(queue),
+            asked,
         ]
         if _unanswered(evidence, look):
             said.append(UNANSWERED)
         if not at_once:
             said.append("such a device may rightly leave them: its source, or who reads it, may have it wait")
-        busy = bool(queue.queue.taken)
+        busy = bool(found.taken)
         yield found_of_queue(look, queue, "low" if not at_once else "medium" if busy else "high", "avail", *said)
 
 
 def _available_not_notified(evidence: Evidence) -> Iterator[Found]:
     yield from _untold_before(evidence)
     for look, queue, at_once in _pending(evidence, False):
-        mark = queue.marks[-1]
-        asked = (
-            f"the device asked for a notification only after {mark.avail_event} (avail_event)"
-            if _events(look)
-            else "the device asked for no notification (NO_NOTIFY in the used ring)"
-        )
         busy = bool(queue.queue.taken)
         yield found_of_queue(
             look,
@@ -222,8 +192,9 @@ def _available_not_notified(evidence: Evidence) -> Iterator[Found]:
             "low" if busy or not at_once else "high",
             "used",
             f"{counted(queue.queue.pending, 'buffer has', 'buffers have')} been pending {since(evidence)}",
-            _indices(queue),
-            f"{asked}, so that the driver did not send one" + ("; it holds others" if busy else ", and holds no other"),
+            indices(queue),
+            f"the device asked to be notified {notified_at(look, queue.queue)}, so that the driver did not send one"
+            + ("; it holds others" if busy else ", and holds no other"),
         )
 
 
@@ -258,15 +229,15 @@ def _untold_before(evidence: Evidence) -> Iterator[Found]:
     for look, queue, first in _before(evidence):
         # The host's kernel may have been in the midst of its queue; QEMU asks for the next at each buffer that it takes
         # (virtio.c of 7.2, virtqueue_split_pop).
-        if first.kick_due is False and not first.taken and first.used is not None and not look.device.vhost:
-            asked = f"only after {first.used.event} (avail_event)" if _events(look) else "never (NO_NOTIFY)"
+        if first.kick_due is False and not first.taken and not look.device.vhost:
             yield found_of_queue(
                 look,
                 queue,
                 "medium",
                 "used",
                 f"{counted(first.pending, 'buffer was', 'buffers were')} pending when the guest was stopped; the "
-                f"device held no other, and asked to be notified {asked}, so that the driver did not",
+                f"device held no other, and asked to be notified {notified_at(look, first)}, so that the driver did "
+                "not",
                 *healed(queue),
             )
 
@@ -281,8 +252,9 @@ def _not_finished(evidence: Evidence) -> Iterator[Found]:
                 queue,
                 "low",
                 "avail",
-                f"the device has held {taken} requests {since(evidence)}, and gave none back meanwhile",
-                _indices(queue),
+                f"the device has held {counted(taken, noun(queue, 'request'), noun(queue, 'request') + 's')} "
+                f"{since(evidence)}, and gave none back meanwhile",
+                indices(queue),
             )
 
 
@@ -315,7 +287,8 @@ CAUSES: tuple[Cause, ...] = (
         "available-not-notified",
         "a device does not take what it was given, and asked not to be notified",
         "The driver has made buffers available and rightly did not notify the device, which does not look by itself.",
-        "Look at who wrote avail_event or the used ring's flags; a notification by hand would set it going.",
+        "Look at who wrote avail_event, the used ring's flags, or a packed ring's event area; a notification by hand "
+        "would set it going.",
         _available_not_notified,
     ),
     Cause(
