@@ -1,4 +1,5 @@
-"""How a user writes the host's page size, a memory slot, and what the host has behind a page of it."""
+"""How a user writes the host's page size, the overlay's pool, a memory slot, and what the host has behind a page of
+it."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from dataclasses import dataclass
 
 from inspector.errors import UsageError
 from inspector.kvm.slots import FLAG_NAMES, INVALID
+from inspector.memory.physical import Range
 from inspector.operands import Resolver, evaluate, parse_range
 
 HOST_PAGES = {"4k": 12, "64k": 16}
@@ -25,6 +27,15 @@ def host_page_shift(text: str | None) -> int:
     if shift is None:
         raise UsageError(f"--host-page takes 64K or 4K, which ppc64 kernels have, not {text!r}")
     return shift
+
+
+def pool_of(text: str | None, lookup: Resolver) -> Range | None:
+    """Where ``--pool`` has new tables laid, ADDR:LEN; None where nothing is said. Raises UsageError."""
+    if text is None:
+        return None
+    from inspector.whatif import POOL
+
+    return Range(*parse_range(text, lookup), POOL)
 
 
 @dataclass(frozen=True, slots=True)

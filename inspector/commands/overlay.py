@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from inspector import operands
-from inspector.commands.hostwords import host_page_shift
+from inspector.commands.hostwords import host_page_shift, pool_of
 from inspector.commands.lifecycle import RAN
 from inspector.commands.notes import Note
 from inspector.commands.registry import Answered, Command, Example, Parser, Session
@@ -116,12 +115,7 @@ def _on(session: Session, guest: Guest, arguments: Namespace) -> Overlaid:
     if guest.whatif is not None:
         raise UsageError("an overlay is on; 'overlay reset' empties it, and 'overlay off' drops it")
     shift = host_page_shift(arguments.host_page)
-    pool = None
-    if arguments.pool is not None:
-        from inspector.whatif import POOL
-
-        pool = Range(*operands.parse_range(arguments.pool, session), POOL)
-    guest.lay_over(pool, HostPages(shift))
+    guest.lay_over(pool_of(arguments.pool, session), HostPages(shift))
     return state(guest, "on")
 
 

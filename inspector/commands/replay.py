@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
-from inspector.commands.hostwords import HOST_PAGES
+from inspector.commands.hostwords import HOST_PAGES, pool_of
 from inspector.commands.lifecycle import GOOD, LAID, behave, version_arguments
 from inspector.commands.notes import Aside, Note
 from inspector.commands.registry import Command, Example, Parser, Result, Session, parse
@@ -20,8 +20,6 @@ from inspector.kvm import lines as asked_lines
 from inspector.kvm.lines import LONGEST
 from inspector.kvm.replay import Replay
 from inspector.kvm.shape import HostPages
-from inspector.memory.physical import Range
-from inspector.operands import parse_range
 
 if TYPE_CHECKING:
     from inspector.guest import Guest
@@ -183,9 +181,7 @@ def _overlay(session: Session, arguments: Namespace) -> tuple[WhatIf, bool]:
     """The overlay to replay on, and whether it was turned on for that. Raises UsageError where one is on that is
     otherwise than asked for."""
     guest = session.at
-    pool = None
-    if arguments.pool is not None:
-        pool = Range(*parse_range(arguments.pool, session), "what-if pool")
+    pool = pool_of(arguments.pool, session)
     pages = None if arguments.host_page is None else HostPages(HOST_PAGES[arguments.host_page])
     whatif = guest.whatif
     turned_on = whatif is None

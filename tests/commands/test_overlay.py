@@ -72,6 +72,16 @@ def test_what_needs_one_says_how_to_have_one(words: str) -> None:
         do(session(kvm_host_target()), words)
 
 
+@pytest.mark.parametrize("pool", ["5", "0x200000000:x", ":"])
+def test_a_pool_that_is_no_range_is_refused_alike_by_all_that_take_one(pool: str) -> None:
+    said = set()
+    for words in ("overlay on", "replay -"):
+        with pytest.raises(UsageError) as refused:
+            do(session(kvm_host_target()), f"{words} --pool {pool}")
+        said.add(str(refused.value))
+    assert len(said) == 1
+
+
 @pytest.mark.parametrize("words", ["overlay --pool 0:1M", "overlay diff --host-page 4K", "overlay on --words"])
 def test_words_that_do_not_go_together(words: str) -> None:
     with pytest.raises(UsageError, match="goes with 'overlay"):
