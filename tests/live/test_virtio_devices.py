@@ -205,3 +205,27 @@ def test_a_packed_ring_holds_as_much_as_the_guest_asked_for(
         assert (queue["pending"], queue["untaken_at_most"], queue["with_device"]) == (0, 0 if named else None, 0)
         assert queue["last_avail_idx"] == queue["used_idx"]
         assert queue["problems"] == []
+
+
+def test_nothing_is_wrong_with_a_packed_ring_that_is_busy(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """``triage`` finds nothing in it, over round after round of the ring, nor once it is at rest."""
+    (device,) = told(machine, capsys, "packed")
+    names = dict(line.split()[::-1] for line in machine.shell(NAMES).splitlines())
+    stat = f"/sys/bus/virtio/devices/{names[device['slot']]}/block"
+    node = machine.shell(f"ls {stat}").strip()
+    reads = f"while :; do dd if=/dev/{node} of=/dev/null bs=64k; echo 3 >/proc/sys/vm/drop_caches; done"
+    task = machine.shell(f"setsid sh -c '{reads}' </dev/null >/dev/null 2>&1 & echo $!").strip()
+    try:
+        for _ in range(2):
+            before = int(machine.shell(f"cat {stat}/*/stat").split()[0])
+            assert verdicts(machine, capsys) == ["healthy"]
+            machine.shell(f"until set -- $(cat {stat}/*/stat); [ $1 -gt {before} ]; do sleep 0.1; done")
+    finally:
+        machine.shell(f"kill -9 -{task}; while kill -0 -{task} 2>/dev/null; do sleep 0.1; done")
+    assert verdicts(machine, capsys) == ["healthy"]
+
+
+def verdicts(guest: Machine, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    main([guest.target, "--ram", str(guest.ram_file), "triage", "--json", "--seconds", "0.7"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [each["verdict"] for each in rows if "verdict" in each]
