@@ -4,7 +4,6 @@ import gzip
 import io
 import os
 import struct
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,90 +12,21 @@ from elftools.elf.sections import SymbolTableSection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inspector.errors import FormatError, InspectorError, NotSupported, UnknownSymbol, UsageError, WrongArchitecture
+from inspector.errors import FormatError, InspectorError, UnknownSymbol, UsageError, WrongArchitecture
 from inspector.linux.symbols import LARGEST_READ, Symbols
-
-BASE = 0xC000000000000000
-BUILD_ID = bytes(range(20))
-LOCAL, GLOBAL, WEAK = 0, 1, 2
-NOTYPE, OBJECT, FUNC, SECTION, FILE = 0, 1, 2, 3, 4
-TEXT, DATA, BSS, ABS = 1, 2, 3, 0xFFF1
-SYMTAB_HEADER, STRTAB_HEADER = 5, 6
-
-NAMES: list[tuple[str, int, int, int, int, int]] = [
-    # name, binding, type, section, address, size
-    ("", LOCAL, NOTYPE, 0, 0, 0),
-    ("", LOCAL, SECTION, TEXT, BASE, 0),
-    ("head.c", LOCAL, FILE, ABS, 0, 0),
-    ("__key.0", LOCAL, OBJECT, DATA, BASE + 0x2010, 8),
-    ("__key.0", LOCAL, OBJECT, DATA, BASE + 0x2020, 8),
-    ("same.1", LOCAL, OBJECT, DATA, BASE + 0x2010, 8),
-    ("same.1", LOCAL, OBJECT, DATA, BASE + 0x2010, 8),
-    ("number", LOCAL, NOTYPE, ABS, 0x1234, 0),
-    ("0000006d.plt_branch.x", LOCAL, NOTYPE, TEXT, BASE + 0x300, 0),
-    ("init", LOCAL, FUNC, TEXT, BASE + 0x200, 0x10),
-    ("absent", GLOBAL, NOTYPE, 0, 0, 0),
-    ("_stext", GLOBAL, NOTYPE, TEXT, BASE, 0),
-    ("start", GLOBAL, FUNC, TEXT, BASE, 0x100),
-    ("init", GLOBAL, FUNC, TEXT, BASE + 0x100, 0x20),
-    ("weak_one", WEAK, FUNC, TEXT, BASE + 0x140, 4),
-    ("weak_one", LOCAL, FUNC, TEXT, BASE + 0x180, 4),
-    ("process_tb", GLOBAL, OBJECT, BSS, BASE + 0x3000, 8),
-    ("banner", GLOBAL, OBJECT, DATA, BASE + 0x2000, 5),
-    ("_end", GLOBAL, NOTYPE, BSS, BASE + 0x3100, 0),
-]
-
-
-def strings_of(names: list[str]) -> tuple[bytes, dict[str, int]]:
-    """A string table in which a name that ends another shares its bytes, as linkers write them."""
-    table = b"\0"
-    for name in sorted(set(names), key=len, reverse=True):
-        if name and table.find(name.encode() + b"\0") < 0:
-            table += name.encode() + b"\0"
-    return table, {name: table.find(name.encode() + b"\0") if name else 0 for name in names}
-
-
-def kernel(order: str = "<", machine: int = 21, elf_class: int = 2, kind: int = 2, stripped: bool = False) -> bytes:
-    """A small linked kernel: text, data, bss, notes, symbols, strings."""
-    strings, offsets = strings_of([name for name, *_ in NAMES])
-    symbols = b"".join(
-        struct.pack(order + "IBBHQQ", offsets[name], binding << 4 | typed, 0, section, address, size)
-        for name, binding, typed, section, address, size in NAMES
-    )
-    text, data = b"\x60\0\0\0" * 0x100, b"hello" + bytes(0x3B)
-    note = struct.pack(order + "III", 4, 20, 3) + b"GNU\0" + BUILD_ID
-    contents = [text, data, note, symbols, strings]
-    at, places = 64, []
-    for content in contents:
-        places.append(at)
-        at += len(content) + 7 & ~7
-    headers = [
-        (0, 0, 0, 0, 0, 0, 0, 0),
-        (1, 2, BASE, places[0], len(text), 0, 0, 0),
-        (1, 2, BASE + 0x2000, places[1], len(data), 0, 0, 0),
-        (8, 2, BASE + 0x3000, places[2], 0x100, 0, 0, 0),
-        (7, 2, BASE + 0x1000, places[2], len(note), 0, 0, 0),
-        (2, 0, 0, places[3], len(symbols), STRTAB_HEADER, 11, 24),
-        (3, 0, 0, places[4], len(strings), 0, 0, 0),
-    ]
-    if stripped:
-        headers = headers[:5]
-    out = bytearray(at)
-    ident = b"\x7fELF" + bytes([elf_class, 1 if order == "<" else 2, 1]) + bytes(9)
-    out[:64] = ident + struct.pack(
-        order + "HHIQQQIHHHHHH", kind, machine, 1, BASE, 0, at, 2, 64, 56, 0, 64, len(headers), 0
-    )
-    for place, content in zip(places, contents, strict=True):
-        out[place : place + len(content)] = content
-    for sh_type, flags, address, offset, size, link, info, each in headers:
-        out += struct.pack(order + "IIQQQQIIQQ", 0, sh_type, flags, address, offset, size, link, info, 8, each)
-    return bytes(out)
-
-
-def opened(tmp_path: Path, content: bytes) -> Symbols:
-    path = tmp_path / "vmlinux"
-    path.write_bytes(content)
-    return Symbols.open(str(path))
+from tests.linux.images import (
+    BASE,
+    BUILD_ID,
+    GLOBAL,
+    NAMES,
+    NOTYPE,
+    STRTAB_HEADER,
+    SYMTAB_HEADER,
+    TEXT,
+    kernel,
+    opened,
+    use,
+)
 
 
 @pytest.fixture(params=["<", ">"], ids=["little", "big"])
@@ -306,18 +236,6 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
         Symbols.open(str(pipe))
 
 
-def use(symbols: Symbols) -> None:
-    """Everything that reads the table; only InspectorError may come of it."""
-    for name in ("process_tb", "__key.0", "_end", "nothing"):
-        for ask in (symbols.address, symbols.read_initial):
-            with suppress(InspectorError):
-                ask(name)
-    for address in (BASE, BASE + 0x2001, 5):
-        with suppress(InspectorError):
-            symbols.name_of(address)
-            symbols.complete("p")
-
-
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.data())
 def test_any_damage_is_an_error_of_ours(tmp_path: Path, data: st.DataObject) -> None:
@@ -326,94 +244,6 @@ def test_any_damage_is_an_error_of_ours(tmp_path: Path, data: st.DataObject) -> 
     structural = [*range(64), *range(max(len(content) - 448, 0), len(content))]
     places = st.one_of(st.integers(0, len(content) - 1), st.sampled_from(structural)) if content else st.nothing()
     flips = data.draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=6)) if content else []
-    for at, value in flips:
-        if at < len(content):
-            content[at] = value
-    try:
-        symbols = opened(tmp_path, bytes(content))
-    except InspectorError as error:
-        caught = str(error)
-    else:
-        caught = ""
-        use(symbols)
-    assert "\n" not in caught
-
-
-MAP = b"""                 w not_linked
-c000000000000000 T _stext
-c000000000000000 T start
-c000000000000100 t init
-c000000000000200 T init
-0000000000001234 a number
-                 U absent
-c000000000000300 W weak_one
-c000000000000400 d __key.0
-c000000000000500 d __key.0
-c000000000003000 B process_tb
-c000000000003100 B _end
-c008000000000000 t module_one\t[kvm_hv]
-c008000000000100 t module_two\t[kvm_hv]
-"""
-
-
-def test_a_system_map_will_do(tmp_path: Path) -> None:
-    symbols = opened(tmp_path, MAP)
-    assert symbols.address("process_tb") == BASE + 0x3000
-    assert symbols.address("init") == BASE + 0x200
-    assert symbols.address("weak_one") == BASE + 0x300
-    assert symbols.address("module_one") == 0xC008000000000000
-    assert symbols.size("process_tb") is None
-    assert (symbols.byte_order, symbols.byte_order_known, symbols.build_id) == ("little", False, None)
-    assert symbols.count == 12
-    with pytest.raises(UsageError, match="2 places"):
-        symbols.address("__key.0")
-    with pytest.raises(UnknownSymbol):
-        symbols.address("absent")
-    with pytest.raises(NotSupported, match="no values"):
-        symbols.read_initial("process_tb")
-    assert symbols.complete("module_") == ["module_one", "module_two"]
-
-
-@pytest.mark.parametrize(
-    ("address", "found"),
-    [
-        (BASE, ("_stext", 0)),
-        (BASE + 0x3008, ("process_tb", 8)),
-        (BASE + 0x3100, ("_end", 0)),
-        (BASE + 0x3101, None),
-        (0xC008000000000080, ("module_one", 0x80)),
-        (0xC008000000000100, ("module_two", 0)),
-        (0xC008000000000101, None),
-        (0x1234, None),
-    ],
-)
-def test_addresses_to_names_with_a_map(tmp_path: Path, address: int, found: tuple[str, int] | None) -> None:
-    assert opened(tmp_path, MAP).name_of(address) == found
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (b"ffffffffffffffff B The real System.map is in another package\n", "neither"),
-        (b"c000000000000000 T a\nhello world\n", "line 2 is not 'ADDRESS TYPE NAME'"),
-        (b"c000000000000000 T a\nc00000", "line 2"),
-        (b"0000000000000000 T a\n0000000000000000 T b\n", "copy /proc/kallsyms as root"),
-        (b"0000000000000000 U a\n", "holds no symbols"),
-    ],
-)
-def test_a_text_that_is_no_map(tmp_path: Path, content: bytes, problem: str) -> None:
-    with pytest.raises(FormatError) as caught:
-        opened(tmp_path, content)
-    assert problem in str(caught.value)
-
-
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(
-    st.integers(0, len(MAP)),
-    st.lists(st.tuples(st.integers(0, len(MAP)), st.integers(0, 255)), max_size=4),
-)
-def test_a_damaged_map_is_an_error_of_ours(tmp_path: Path, length: int, flips: list[tuple[int, int]]) -> None:
-    content = bytearray(MAP[:length])
     for at, value in flips:
         if at < len(content):
             content[at] = value
