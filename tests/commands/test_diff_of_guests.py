@@ -11,7 +11,7 @@ import pytest
 from inspector.errors import UsageError
 from inspector.recording import record
 from tests.commands.asking import lines, told
-from tests.commands.test_diff import Live
+from tests.commands.changing import Live
 from tests.fakes import (
     GUEST_DATA_EA,
     GUEST_PAGES,
