@@ -124,8 +124,12 @@ def _indices(queue: Queue, style: Style) -> Iterator[str]:
 def _wanted(events: packed.Events | None, what: str) -> str:
     if events is None:
         return f"it is not known which {what}"
-    said = {packed.ENABLE: f"every {what}", packed.DISABLE: f"no {what}"}
-    return said.get(events.flags, f"one {what}, at {events.offset} (round {int(events.wrap)})")
+    said = {
+        packed.ENABLE: f"every {what}",
+        packed.DISABLE: f"no {what}",
+        packed.AT: f"one {what}, at {events.offset} (round {int(events.wrap)})",
+    }
+    return said.get(events.flags, f"what flags {events.flags:#x} do not tell")
 
 
 def _descriptor(one: layout.Descriptor, style: Style) -> str:

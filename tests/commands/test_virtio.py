@@ -155,7 +155,7 @@ def test_a_packed_ring_is_told_in_its_own_words() -> None:
     live = linux_target()
     target = Recorded(live.source, live.ram, live.files, live.known_roots)
     queue = QueueState(0, 8, 0x23B_0000, 0x23B_0800, 0x23B_0900, last_avail_idx=0)
-    features = 1 << 32 | 1 << 34
+    features = 1 << 32 | 1 << 34 | 1 << 29
     target.virtio = VirtioState(
         (DeviceState("/machine/x", "virtio-rng", 4, 0xF, features, features, count=1, queues=(queue,)),)
     )
@@ -165,10 +165,15 @@ def test_a_packed_ring_is_told_in_its_own_words() -> None:
     (found,) = told("virtio rng", target)[0]["queues"]
     assert (found["pending"], found["notification_due"], found["available"], found["used"]) == (1, False, None, None)
     assert found["packed"]["device_event"] == {"flags": 2, "offset": 1, "wrap": True}
+    assert found["problems"] == []
     text = " ".join(shown("virtio rng", target).split())
     assert "1 pending; notification suppressed; 0 with the device" in text
     assert "the driver wants every interrupt, the device one notification, at 1 (round 1)" in text
     assert "pending head 3: 1 descriptor, 64 bytes" in text
+    target.source.put(0x23B_0900, struct.pack("<HH", 1 | 1 << 15, 0x8002))
+    text = " ".join(shown("virtio rng", target).split())
+    assert "the device what flags 0x8002 do not tell" in text
+    assert "the device's event area: its flags are 0x8002, which mean nothing" in text
 
 
 def test_registers_that_nothing_maps_as_it_should_be() -> None:
