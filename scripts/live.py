@@ -26,13 +26,14 @@ usage: scripts/run live [--guest KIND] [OPTIONS] [COMMAND WORDS…]
 Boots a guest under QEMU, attaches to it, and stops it afterwards. No command: the REPL.
 KIND is one of
 """
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 10.0
 """Seconds that the inspector gets to end by itself once it was told to."""
 
 
 def main(words: list[str]) -> int:
     """Exit status: the inspector's own; 2 the words were wrong; 3 no guest could be booted."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in ENDING:
         signal.signal(number, leave)
     try:
         kind, words = chosen(words)
@@ -89,8 +90,15 @@ def look(machine: Machine, words: list[str]) -> int:
         command += ["--vmlinux", str(machine.vmlinux)]
     # Ctrl-C is the inspector's: it reaches both of us, and a handler (unlike SIG_IGN) is not inherited.
     before = signal.signal(signal.SIGINT, lambda *_: None)
+    # Who is told to end while it starts ends it as well: it is not known before Popen returns.
+    told: list[int] = []
+    ending = {number: signal.signal(number, lambda got, _: told.append(got)) for number in ENDING}
     child = subprocess.Popen([*command, *words])
     try:
+        for number, handler in ending.items():
+            signal.signal(number, handler)
+        if told:
+            leave(told[0], None)
         status = child.wait()
     finally:
         if child.poll() is None:
