@@ -27,6 +27,7 @@ from inspector.doctor import guest_cache, install_line
 from inspector.errors import ReplyTimeout, TargetError, ToolMissing
 from scripts.guests import Machine
 from scripts.kinds import Kind
+from scripts.qmp import PATIENCE
 
 SOURCE = Path(__file__).resolve().parent.parent / "fixtures" / "guests" / "bringup"
 COMPILER = "powerpc64le-linux-gnu-gcc"
@@ -149,7 +150,7 @@ class Bringup:
         """The doubleword at a real address, as tables have it."""
         return int.from_bytes(self.ram[address : address + 8], "big")
 
-    def run(self, accesses: Sequence[Access], timeout: float = 30.0) -> list[Outcome]:
+    def run(self, accesses: Sequence[Access], timeout: float = PATIENCE) -> list[Outcome]:
         """Make these accesses in order, once for each machine. Raises ReplyTimeout where the guest does not end."""
         self.begin(accesses, stays=len(accesses))
         self._wait(lambda: self.word(BOARD + DONE) == len(accesses), timeout)
@@ -172,7 +173,7 @@ class Bringup:
         self.put(BOARD + TURNS, IDLE_TURNS)
         self.machine.cont()
 
-    def hang_at(self, number: int, timeout: float = 30.0) -> None:
+    def hang_at(self, number: int, timeout: float = PATIENCE) -> None:
         """Let it go on to access ``number``, those before it having raised one interrupt each, and wait until it goes
         round there. It runs on. Raises ReplyTimeout where it does not get there."""
         self.put(BOARD + STAYS, number)

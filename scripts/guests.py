@@ -29,10 +29,14 @@ from scripts import devicetree, initramfs
 from scripts.console import Console
 from scripts.guestpackages import GuestFiles, guest_files
 from scripts.kinds import KINDS, Kind
-from scripts.qmp import Qmp
+from scripts.qmp import PATIENCE, Qmp
 from scripts.workfolder import WorkFolder
 
 EMULATOR_PACKAGE = "qemu-system-ppc"
+BOOTS_IN = 600.0
+"""Seconds for a guest to get ready, on a machine that may be slow and busy; it takes some ten."""
+QUIET = ("nowatchdog", "workqueue.watchdog_thresh=0", "rcupdate.rcu_cpu_stall_suppress=1")
+"""Of the kernel's command line: what a guest that is given little time would print in the midst of what it is asked."""
 POWERNV_TREE_AT, POWERNV_TREE_SIZE = 0x0100_0000, 0x10_0000
 """Where QEMU puts a powernv machine's device tree, and how large it may be (QEMU 7.2, include/hw/ppc/pnv.h:
 PNV_FDT_ADDR, and hw/ppc/pnv.c: FDT_MAX_SIZE)."""
@@ -121,7 +125,7 @@ class Machine:
         """End QEMU as ``kill -9`` would; console, log and RAM file stay to be looked at."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
-            self._process.wait(timeout=30)
+            self._process.wait(timeout=PATIENCE)
 
     @property
     def alive(self) -> bool:
@@ -180,7 +184,7 @@ class Machine:
 
     # --- asking it ----------------------------------------------------------------------------------------------
 
-    def wait_ready(self, timeout: float = 180.0, progress: Callable[[float], None] | None = None) -> None:
+    def wait_ready(self, timeout: float = BOOTS_IN, progress: Callable[[float], None] | None = None) -> None:
         """Until the guest can be asked; ``progress`` is called about twice a second with the seconds so far.
 
         A kind that never runs by itself is ready at once."""
@@ -202,7 +206,7 @@ class Machine:
         if self.kind.stop_when_ready:
             self.pause()
 
-    def shell(self, command: str, timeout: float = 30.0, check: bool = True) -> str:
+    def shell(self, command: str, timeout: float = PATIENCE, check: bool = True) -> str:
         """What ``command`` prints in the guest, in a shell of its own as root.
 
         Raises ReplyTimeout after ``timeout`` seconds (a guest that stands still answers nothing),
@@ -219,19 +223,46 @@ class Machine:
             raise self._died()
         return self._qmp.execute(command, arguments)
 
-    def stood(self) -> float:
-        """For how many seconds the vCPUs stood still since this was asked last, by QEMU's own events of it."""
+    def stands(self) -> list[float]:
+        """For how many seconds the vCPUs stood still, each time since this was asked last, by QEMU's own events of
+        it."""
         self.qmp("query-status")  # what came before its answer is told by now
         assert self._qmp is not None
-        total, since = 0.0, None
+        stands, since = [], None
         for event in self._qmp.events:
             at = event["timestamp"]["seconds"] + event["timestamp"]["microseconds"] / 1e6
             if event["event"] == "STOP":
                 since = at
             elif event["event"] == "RESUME" and since is not None:
-                total, since = total + at - since, None
+                stands.append(at - since)
+                since = None
         self._qmp.events.clear()
-        return total
+        return stands
+
+    def computes(self, task: int, ticks: int = 20) -> None:
+        """Wait until this task of the guest has had the CPU for so many hundredths of a second more.
+
+        Raises ProtocolError where it ends, ReplyTimeout where it does not run."""
+        fields = (
+            f"$(sed 's/.*) //' /proc/{task}/stat)"  # behind the name: 12 is what it spent as a user, 13 in the kernel
+        )
+        self.shell(
+            f"spent() {{ set -- {fields}; echo $((${{12}} + ${{13}})); }}; goal=$(($(spent) + {ticks})); "
+            f"until [ $(spent) -ge $goal ]; do [ -e /proc/{task} ] || exit 1; sleep 0.1; done"
+        )
+
+    def spends(self, seconds: float, limit: float = PATIENCE) -> None:
+        """Wait until QEMU itself has had this machine's CPUs for so long: that the guest runs is not yet that it was
+        given any time. Raises ReplyTimeout."""
+        began, deadline = self._spent(), time.monotonic() + limit
+        while self._spent() - began < seconds:
+            if time.monotonic() > deadline:
+                raise ReplyTimeout(f"QEMU was given less than {seconds:g} s in {limit:g}; end what else runs here")
+            time.sleep(0.005)
+
+    def _spent(self) -> float:
+        user, system = Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def hmp(self, line: str, *, cpu: int | None = None) -> str:
         """What QEMU's human monitor prints for ``line``, asked of vCPU ``cpu`` (the first)."""
@@ -272,7 +303,7 @@ class Machine:
                 start_new_session=True,  # a terminal's Ctrl-C is for us, not for QEMU
             )
         try:
-            self._qmp = Qmp(self.directory / "qmp", timeout=30)
+            self._qmp = Qmp(self.directory / "qmp")
             self._console = Console(self.directory / "console")
             if self.kind.page_sizes:
                 self._say_page_sizes()
@@ -323,7 +354,7 @@ class Machine:
             assert self.files is not None
             root = initramfs.build(self.files.busybox, self.files.modules, self.extra_files, wanted=kind.modules)
             (place / "initramfs").write_bytes(root)
-            append = " ".join(part for part in ("console=hvc0", kind.append, self.append) if part)
+            append = " ".join(part for part in ("console=hvc0", *QUIET, kind.append, self.append) if part)
             words += ["-kernel", str(self.files.vmlinux), "-initrd", str(place / "initramfs"), "-append", append]
         with (place / "disk").open("wb") as disk:
             disk.truncate(1 << 20)
@@ -334,7 +365,7 @@ class Machine:
         if self._process is None:
             return TargetLost(f"the {self.kind.name} guest is not running; start it")
         try:
-            status = self._process.wait(timeout=2)  # its sockets close a moment before it ends
+            status = self._process.wait(timeout=30)  # its sockets close a moment before it ends
         except subprocess.TimeoutExpired:
             return TargetLost(f"the {self.kind.name} guest's QEMU closed its console; boot it again")
         how = signal.Signals(-status).name if status < 0 else f"status {status}"
@@ -348,7 +379,7 @@ def tied_to_us() -> list[str]:
 
 
 def booted(
-    kind: str = "pseries-p9", timeout: float = 180.0, progress: Callable[[float], None] | None = None, **options: Any
+    kind: str = "pseries-p9", timeout: float = BOOTS_IN, progress: Callable[[float], None] | None = None, **options: Any
 ) -> Machine:
     """A machine that was started and is ready; the caller closes it. ``progress`` is as :meth:`Machine.wait_ready` has
     it."""

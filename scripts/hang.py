@@ -26,6 +26,7 @@ from scripts.guests import Machine
 from scripts.incontext import HV, special
 from scripts.live import Progress, asks_for_help, leave, look, say
 from scripts.monitor import COMPILER, VIRTUAL
+from scripts.qmp import PATIENCE
 from scripts.scene import CODE, DEVICE, DEVICE_EA, IO, KvmGuest, Layout, Leaf, Slot, scene
 from scripts.system import ensure, guest_tools, suite_tools
 
@@ -94,7 +95,7 @@ class Hung:
                 return cpu
         return None
 
-    def stopped(self, limit: float = 30.0) -> int:
+    def stopped(self, limit: float = PATIENCE) -> int:
         """Stop the host where a vCPU's registers hold that interrupt; which one. Raises ReplyTimeout where none does
         within ``limit`` seconds."""
         deadline = time.monotonic() + limit

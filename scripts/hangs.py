@@ -86,6 +86,8 @@ class Way:
         mark = self.ask(guest, self.device)
         if not guest.until(lambda: available(guest, self.device) != before):
             raise ProtocolError(f"the driver of {self.device} asked it for nothing; boot the guest again")
+        if not guest.comes_not(mark, 1):  # by then it has also made up its mind whether to kick
+            raise ProtocolError(f"{self.device} answered before all was done to it; boot the guest again")
         self.then(guest, self.device)
         return mark
 

@@ -25,6 +25,7 @@ from inspector.virtio.state import DeviceState, QueueState
 from scripts.guests import Machine
 from scripts.incontext import PR, special, state
 from scripts.kinds import KINDS, Kind
+from scripts.qmp import PATIENCE
 
 PSERIES = KINDS["pseries-p9"]
 BRIDGE = (
@@ -35,9 +36,9 @@ BRIDGE = (
 SPARE = "spare"
 """The disk that nothing is ever done to: that it answers shows that the guest as a whole still does."""
 RNG = "rng"
-PAGE, PAGES = 65536, 16
 PACKED = "packed-"
 """What the name of a disk begins with whose rings are packed."""
+PAGE, PAGES = 65536, 16
 """Of the guest, and so many of them are on a disk."""
 SAME = 4
 """Looks that find the same process on a vCPU are no chance."""
@@ -47,14 +48,14 @@ LINEAR = (1 << 60) - 1
 """Of an address in Linux's linear map: the real address."""
 RNG_BUFFER = 128
 """Bytes that Linux asks it for at once (virtio-rng.c of 6.1: a cache line)."""
-RNG_BYTES, RNG_PERIOD = 0x4000, 600_000
+RNG_BYTES, RNG_PERIOD = 0x4000, 86_400_000
 """The random number generator gives so many bytes in so many milliseconds, and then takes no more buffers."""
 
 
 class QTest:
     """A client of QEMU's test socket: reads and writes real addresses, and so devices' registers."""
 
-    def __init__(self, path: Path, timeout: float = 10.0) -> None:
+    def __init__(self, path: Path, timeout: float = PATIENCE) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(timeout)
         self._socket.connect(str(path))
@@ -276,11 +277,16 @@ class HungGuest:
         mark = f"/tmp/asked-{self._asked}"
         loop = f"while [ ! -e {mark}.go ]; do n=0; while [ $n -lt 9999 ]; do n=$((n+1)); done; done"
         self.machine.shell(
-            f"(taskset {1 << cpu:x} sh -c '{loop}'; echo $? >{mark}) </dev/null >/dev/null 2>&1 & sleep 1"
+            f"(taskset {1 << cpu:x} sh -c 'echo $$ >{mark}.task; {loop}'; echo $? >{mark}) </dev/null >/dev/null 2>&1 &"
         )
         self._spinning = mark
+        task = self.machine.shell(f"until [ -s {mark}.task ]; do sleep 0.1; done; cat {mark}.task")
+        self.machine.computes(int(task))
         pids: list[int] = []
+        deadline = time.monotonic() + PATIENCE
         while len(pids) < SAME or len(set(pids[-SAME:])) > 1:
+            if time.monotonic() > deadline:
+                raise ReplyTimeout("the process that computes was not seen to; boot the guest again")
             self.machine.cont()
             time.sleep(0.05)
             self.machine.pause()
@@ -306,7 +312,7 @@ class HungGuest:
         said = self.machine.shell(f"cat {mark} 2>/dev/null", check=False).strip()
         return int(said) if said else None
 
-    def answers(self, name: str, seconds: float = 10.0) -> bool:
+    def answers(self, name: str, seconds: float = PATIENCE) -> bool:
         """Whether a read goes well, within ``seconds`` at most."""
         mark = self.ask(name)
         return self.until(lambda: self.outcome(mark) is not None, seconds) and self.outcome(mark) == 0
@@ -315,7 +321,7 @@ class HungGuest:
         """Whether what was asked for has not ended although the spare disk has answered ``times`` later reads, with
         half a second between them."""
         for _ in range(times):
-            if not self.answers(SPARE, 30):
+            if not self.answers(SPARE):
                 raise ReplyTimeout("the guest's healthy disk does not answer either; boot it again")
             if self.outcome(mark) is not None:
                 return False
@@ -327,11 +333,13 @@ class HungGuest:
         the console, where it would otherwise be in the midst of what the shell answers."""
         start = self.machine.console.size
         self.ask(name, after=1)
-        self.machine.console.wait_for(b"end trace", 30, start)
-        time.sleep(1)
+        self.machine.console.wait_for(b"end trace", PATIENCE, start)
+        size = -1
+        while size != (size := self.machine.console.size):  # it has some words more
+            time.sleep(2)
         self.machine.shell("dmesg -n 1")
 
-    def until(self, done: Callable[[], bool], seconds: float = 10.0) -> bool:
+    def until(self, done: Callable[[], bool], seconds: float = PATIENCE) -> bool:
         """Wait for ``done`` at most so long; whether it is."""
         deadline = time.monotonic() + seconds
         while not done():
@@ -341,8 +349,8 @@ class HungGuest:
         return True
 
     def has_said(self, words: str) -> bool:
-        """Whether these words are among the kernel's messages."""
-        return bool(int(self.machine.shell(f"dmesg | grep -cF '{words}'", check=False)))
+        """Whether these words are among the kernel's messages, or come to be."""
+        return self.until(lambda: bool(int(self.machine.shell(f"dmesg | grep -cF '{words}'", check=False))))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from scripts.guests import Machine
 from scripts.monitor import REAL, USER, VIRTUAL
+from scripts.qmp import PATIENCE
 from scripts.scene import USER_CODE, KvmGuest
 
 HV, PR, RELOCATION = 1 << 60, 1 << 14, 0x30
@@ -37,6 +38,7 @@ def running(machine: Machine, guest: KvmGuest, msr: int) -> Iterator[int]:
     code = USER_CODE if msr & PR else 0
     guest.monitor.tell(f"spin 5 {COUNTERS[msr]:x} 0 {msr:x} {code:x}")
     try:
+        guest.monitor.computes()
         yield caught(machine, guest, msr)
     finally:
         machine.cont()
@@ -46,7 +48,8 @@ def running(machine: Machine, guest: KvmGuest, msr: int) -> Iterator[int]:
 
 def caught(machine: Machine, guest: KvmGuest, msr: int) -> int:
     """Stop the machine over and over until one of its vCPUs runs the guest in that state."""
-    for _ in range(300):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
         machine.pause()
         for cpu in range(machine.kind.cpus):
             now = state(machine, cpu)

@@ -65,6 +65,10 @@ class WalkTrace(Probes):
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine, PROBES, 32)
 
+    def wait(self) -> None:
+        """Until there is a walk that has ended. Raises ReplyTimeout."""
+        self._tell("until grep -q ' walked: ' trace; do sleep 0.1; done")
+
     def taken(self, most: int = 200) -> list[Walked]:
         """The walks since the last time, of the first ``most`` lines of the trace."""
         said = self._tell(f"head -n {most} trace; echo > trace")  # the kernel writes no more lines than are read

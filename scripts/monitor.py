@@ -119,6 +119,14 @@ class Monitor:
         text = "".join(f"{line}\\n" for line in lines)
         self.host.shell(f"printf {shlex.quote(text)} >/tmp/{self.name}.in")
 
+    def computes(self) -> None:
+        """Wait until what it was told to do last has gone on for a while."""
+        self.host.computes(self.task)
+
+    def accesses(self, count: int) -> None:
+        """Wait until it has told of so many device accesses that were not listened to yet."""
+        self.host.shell(f"until [ $({self._news} | grep -c ^mmio) -ge {count} ]; do sleep 0.1; done")
+
     def stop(self) -> list[str]:
         """End the operation that was told last; what it said, the last line being "stopped …" or what it ended by
         itself with. Raises ProtocolError where it does not end."""
@@ -126,18 +134,26 @@ class Monitor:
 
     def end(self) -> None:
         """End the monitor, and its guest with it."""
-        gone = f"n=0; while [ -e {self.debugfs} ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n+1)); done"
-        self.host.shell(f"kill -9 {self.task}; {gone}")
+        # KVM removes its folder first, and the guest's partition and LPID later, before the process is a zombie.
+        there = (
+            f"[ -e {self.debugfs} ] || {{ [ -e /proc/{self.task} ] && ! grep -q 'State:.Z' /proc/{self.task}/status; }}"
+        )
+        self.host.shell(f"kill -9 {self.task}; while {there}; do sleep 0.1; done")
+
+    @property
+    def _news(self) -> str:
+        """In the host's shell, what it has said since it was last listened to."""
+        return f"tail -n +{self._heard + 1} /tmp/{self.name}.out"
 
     def _answers(self, count: int, meanwhile: str = ":") -> list[str]:
         """What it has said since it was last listened to, once that is ``count`` answers besides device accesses;
         ``meanwhile`` is run in the host now and then until it is."""
-        news = f"tail -n +{self._heard + 1} /tmp/{self.name}.out"
+        news = self._news
         wait = (
-            f"n=0; while [ $({news} | grep -vc ^mmio) -lt {count} ] && [ $n -lt 300 ];"
+            f"n=0; while [ $({news} | grep -vc ^mmio) -lt {count} ] && [ $n -lt 1000 ];"
             f" do {meanwhile}; sleep 0.1; n=$((n+1)); done"
         )
-        said = self.host.shell(f"{wait}; {news}", timeout=60).splitlines()
+        said = self.host.shell(f"{wait}; {news}", timeout=300).splitlines()
         self._heard += len(said)
         if sum(not line.startswith("mmio") for line in said) < count:
             raise ProtocolError(f"the monitor of guest {self.name} ended or hangs; its last words were {said[-1:]}")

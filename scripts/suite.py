@@ -67,7 +67,7 @@ def main(words: list[str]) -> int:
     ]
     tests = [timed.program("fast tests", "pytest", "-q", "-n", "2", "-m", "not live", *words)]
     if not fast:
-        live = ("pytest", "-v", "-m", "live", "--timeout=300", "--durations=15", *words)
+        live = ("pytest", "-v", "-m", "live", "--durations=15", *words)
         tests.append(timed.program("live tests", *live))
     say(timed.table())
     ran = [status for status in tests if status != NO_TESTS]

@@ -22,6 +22,14 @@ from scripts.scene import Scene
 from scripts.scene import scene as set_up
 
 Boot = Callable[..., Machine]
+TIMEOUT = 1800
+"""Seconds for a test, with the guests that it boots: no test takes a tenth of that on a machine that is not busy."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("live"):
+            item.add_marker(pytest.mark.timeout(TIMEOUT))
 
 
 class Kept:

@@ -29,7 +29,9 @@ done
 
 TEXT = "the inspector. "
 DOUBLED = 20
+KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs"
 HOLDER = f"""
+[ ! -e {KHUGEPAGED} ] || echo 4000000000 >{KHUGEPAGED}  # what it makes into large pages by itself comes when it likes
 mkfifo /tmp/never
 awk 'BEGIN {{ s = "{TEXT}"; for (i = 0; i < {DOUBLED}; i++) s = s s; getline < "/tmp/never"; print length(s) }}' \
     </dev/null >/dev/null 2>&1 &
@@ -57,7 +59,7 @@ def tasks(machine: Machine) -> dict[int, Task]:
     """Every task that maps anything, by its process id, that of the asking shell among them."""
     found: dict[int, Task] = {}
     task, address = Task(0, ""), 0
-    for line in machine.shell(READ, timeout=60).splitlines():
+    for line in machine.shell(READ, timeout=600).splitlines():
         match line.split():
             case ["task", pid, *words]:
                 task = found[int(pid)] = Task(int(pid), " ".join(words))
@@ -79,7 +81,7 @@ def holding(machine: Machine) -> Iterator[int]:
     pid = int(machine.shell(HOLDER))
     try:
         asleep = f"grep -q fifo_open /proc/{pid}/stack"
-        machine.shell(f"for i in $(seq 200); do {asleep} && exit 0; sleep 0.1; done; exit 1", timeout=60)
+        machine.shell(f"until {asleep}; do sleep 0.1; done", timeout=600)
         yield pid
     finally:
         machine.shell(f"kill {pid}; rm -f /tmp/never", check=False)

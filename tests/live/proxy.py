@@ -21,7 +21,7 @@ from typing import Self
 
 from inspector.memory.physical import RamMap
 
-LIMIT = 30.0
+LIMIT = 120.0
 WRITING = re.compile(
     rb"""^(?:M|X|P|G|k|vKill|R|r|C|S|[Zz][0-4]|QMem|vFlash|vFile:(?:open|pwrite|unlink)|vRun|vCont;[^?]*;[CS]"""
     rb"""|i|I|t|B|F|Qemu|QStart|QPass|QProgram|QAllow)"""

@@ -20,7 +20,7 @@ from scripts.bringup import Access as Made
 from tests.live.bringup_cases import LPID, ME, Maker
 from tests.radix.trees import HV, IR, SF, C, R
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.live
 
 CASES = 1000
 LPCR_RADIX = 0x50_0400

@@ -10,7 +10,7 @@ import pytest
 
 from scripts.scene import Scene
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.live
 LIMIT = 120
 
 

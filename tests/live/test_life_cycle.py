@@ -21,7 +21,7 @@ from tests.live.conftest import Kept
 from tests.live.image import Image
 from tests.playing import covered, differences, empty, played, tree
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.live
 
 
 @dataclass

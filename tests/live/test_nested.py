@@ -24,7 +24,7 @@ from scripts.scene import KERNEL, KIND
 from tests.live.conftest import Kept
 from tests.live.image import Image
 
-pytestmark = [pytest.mark.live, pytest.mark.guests(KIND), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.guests(KIND)]
 
 PID = 6
 

@@ -31,7 +31,6 @@ def looked_into(machine: Machine, process_table: int | None = None) -> Iterator[
 
 
 @pytest.mark.guests("pseries-p9", "pseries-p10", "powernv9")
-@pytest.mark.timeout(300)
 def test_thousands_of_addresses_go_where_qemu_says(guest: Machine) -> None:
     with looked_into(guest) as seen:
         for cpu in seen.target.cpus:
@@ -52,7 +51,6 @@ def test_every_size_of_page_and_an_io_mapping_were_asked_about(guest: Machine) -
 
 
 @pytest.mark.guests("pseries-p9", "powernv9")
-@pytest.mark.timeout(300)
 def test_broken_tables_end_as_they_do_in_qemu(guest: Machine) -> None:
     rng = random.Random(70)
     with looked_into(guest) as first:

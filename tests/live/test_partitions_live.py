@@ -23,7 +23,7 @@ from scripts.hostword import PAGE, listed, resident
 from scripts.monitor import VIRTUAL
 from scripts.scene import DEVICE, KERNEL, KvmGuest, Scene
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.live
 
 SOURCES = ("ram", "process", "gdb")
 SHARED_FIRST, SHARED_SECOND = 0x6000_0000, 0x9000_0000

@@ -20,6 +20,7 @@ from scripts.workfolder import sweep
 
 pytestmark = pytest.mark.live
 
+LIMIT = 120.0
 ROOT = Path(__file__).resolve().parents[2]
 STAND_IN = """\
 #!{python}
@@ -27,7 +28,7 @@ import os, signal, sys, time
 signal.signal(signal.SIGINT, lambda *_: os.write(1, b"interrupted\\n"))  # print may be what was interrupted
 print(*sys.argv[1:], flush=True)
 if "wait" in sys.argv:
-    for _ in range(600):
+    for _ in range(6000):
         time.sleep(0.1)
 sys.exit(5)
 """
@@ -59,7 +60,7 @@ class Live:
             start_new_session=True,
         )
 
-    def line(self, limit: float = 60.0) -> str:
+    def line(self, limit: float = LIMIT) -> str:
         """The next line of standard output."""
         assert self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], limit)
@@ -70,11 +71,11 @@ class Live:
 
     def end(self) -> int:
         """The exit status."""
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=LIMIT)
 
     def left(self) -> list[str]:
         """Folders and processes that are still there: none are, after a moment."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + LIMIT
         while True:
             found = [str(path) for path in self.temporary.iterdir()] + processes(str(self.temporary))
             if not found or time.monotonic() > deadline:
@@ -101,7 +102,7 @@ def start(stack: ExitStack, place: Path, *words: str) -> Live:
     def stop() -> None:
         if live.process.poll() is None:
             live.process.kill()
-            live.process.wait(timeout=10)
+            live.process.wait(timeout=LIMIT)
         assert live.process.stdout is not None
         assert live.process.stderr is not None
         live.process.stdout.close()
@@ -153,7 +154,7 @@ def test_killed_it_takes_qemu_with_it_and_the_next_one_cleans_up(tmp_path: Path)
         live.line()
         os.killpg(live.process.pid, signal.SIGKILL)
         live.end()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + LIMIT
         while processes(str(live.temporary)) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert processes(str(live.temporary)) == []

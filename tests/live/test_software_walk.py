@@ -20,7 +20,7 @@ from scripts.scene import DEVICE, DEVICE_EA, KERNEL, USER_CODE, USER_DEVICE_EA, 
 from tests.live.image import Image
 from tests.live.tables import broken
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.live
 
 WALKERS = ("kvm", "kvm@4.20")
 LOAD, AFTER_BREAKING = 0x2100, 0x2404
@@ -146,6 +146,7 @@ def spoil(scene: Scene, trace: WalkTrace, place: int, value: int, base: int) -> 
     guest = scene.guests[0]
     trace.forget()
     guest.monitor.tell(f"break 5 {DEVICE:x} {value:x} {FETCHES:x} {base:x} {place:x}")
+    trace.wait()
     time.sleep(0.1)  # where KVM cannot find the instruction it tries for ever
     said = guest.monitor.stop()
     return trace.taken(60), outcome(said[-1])

@@ -15,7 +15,7 @@ from scripts.guests import Machine
 from scripts.hang import NIP, PID, Hung, hang
 from scripts.scene import DEVICE, DEVICE_EA, Scene
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.live
 
 TIMES = 4
 WORK = "while :; do ls -lR /sys /proc/self; dd if=/dev/zero of=/tmp/filled bs=64k count=64; sync; sleep 0; done"
@@ -42,11 +42,15 @@ def told(machine: Machine, capsys: pytest.CaptureFixture[str], *words: str) -> t
 @contextmanager
 def busy(machine: Machine) -> Iterator[None]:
     """Every vCPU of the guest has something to do."""
-    tasks = machine.shell(f"for n in 1 2 3; do ({WORK}) >/dev/null 2>&1 & echo $!; done").split()
+    tasks = machine.shell(f"for n in 1 2 3; do setsid sh -c '{WORK}' >/dev/null 2>&1 & echo $!; done").split()
     try:
+        for task in tasks:
+            machine.computes(int(task), 1)
         yield
     finally:
-        machine.shell(f"kill {' '.join(tasks)}; rm -f /tmp/filled")
+        for task in tasks:  # with what it began, which would keep the guest busy in the next test
+            machine.shell(f"kill -9 -{task}; while kill -0 -{task} 2>/dev/null; do sleep 0.1; done")
+        machine.shell("rm -f /tmp/filled")
 
 
 @pytest.mark.parametrize("words", [(), ("--seconds", "0.5")], ids=["as it is", "briefly"])
@@ -81,22 +85,25 @@ def test_nothing_is_wrong_with_a_busy_guest(guest: Machine, capsys: pytest.Captu
 
 
 @pytest.mark.guests("pseries-p9", "powernv9")
-def test_the_time_that_is_told_is_not_less_than_half_of_what_it_was(
-    guest: Machine, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_time_that_is_told_is_not_less_than_it_was(guest: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """But for the first stand, which begins before its reply is there, and for the last, which ends as it leaves."""
     for words in (("--ram", str(guest.ram_file)), ()):
-        guest.stood()
+        guest.stands()
         _, (found,) = told(guest, capsys, "--seconds", "1", *words)
-        true = guest.stood() * 1000
+        _, *between, _ = (each * 1000 for each in guest.stands())
         with capsys.disabled():
-            print(f"\n{guest.kind.name} {words[:1]}: told {found['stood_ms']} ms, of {true:.0f} ms by QEMU's events")
-        assert found["stood_ms"] >= true / 2
+            print(
+                f"\n{guest.kind.name} {words[:1]}: told {found['stood_ms']} ms, {sum(between):.0f} ms of them between"
+            )
+        assert len(between) >= found["samples"] - 2
+        assert found["stood_ms"] + 1 >= sum(between)
 
 
 @pytest.mark.guests("pseries-p9", "powernv9")
 def test_a_loop_of_a_user_runs_and_the_other_vcpu_is_idle(guest: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     task = guest.shell("taskset 2 sh -c 'while :; do :; done' >/dev/null 2>&1 & echo $!").strip()
     try:
+        guest.computes(int(task))
         seen = [
             told(guest, capsys, "--seconds", "1", "--ram", str(guest.ram_file))[1][0]["vcpus"] for _ in range(TIMES)
         ]
@@ -121,18 +128,22 @@ def test_firmware_is_called_so(guest: Machine, capsys: pytest.CaptureFixture[str
 @pytest.mark.guests("pseries-p9", "powernv9")
 def test_a_back_trace_is_the_kernels_own(guest: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     """An idle vCPU comes into its loop the same way each time, and the kernel tells it, by SysRq's ``l``."""
-    guest.shell("dmesg -c >/dev/null; echo l > /proc/sysrq-trigger; sleep 1")
-    traces = guest.shell("dmesg").split("Call Trace:")[1:]
-    ways = [re.findall(r"\] (\w+)\+0x[0-9a-f]+/0x[0-9a-f]+$", each, re.MULTILINE) for each in traces]
-    assert main([guest.target, "triage", "--json", "--seconds", "1", "--vmlinux", str(guest.vmlinux)]) == 0
-    (found,) = map(json.loads, capsys.readouterr().out.splitlines())
-    mine = [
-        [step["name"].partition("+")[0] for step in each["trace"] if step["how"] == "saved"]
-        for each in found["vcpus"]
-        if each["doing"] == "halted"
-    ]
-    idle = [way[way.index("do_idle") :] for way in ways if "do_idle" in way]
-    assert idle
+    idle: list[list[str]] = []
+    while not idle:  # a vCPU that has something to do just then tells of that
+        guest.shell("dmesg -c >/dev/null; echo l > /proc/sysrq-trigger")
+        guest.shell(f"until [ $(dmesg | grep -c 'Call Trace:') -ge {guest.kind.cpus} ]; do sleep 0.1; done; sleep 1")
+        traces = guest.shell("dmesg").split("Call Trace:")[1:]
+        ways = [re.findall(r"\] (\w+)\+0x[0-9a-f]+/0x[0-9a-f]+$", each, re.MULTILINE) for each in traces]
+        idle = [way[way.index("do_idle") :] for way in ways if "do_idle" in way]
+    mine: list[list[str]] = []
+    while len(mine) < guest.kind.cpus:  # until all of them idle
+        assert main([guest.target, "triage", "--json", "--seconds", "1", "--vmlinux", str(guest.vmlinux)]) == 0
+        (found,) = map(json.loads, capsys.readouterr().out.splitlines())
+        mine = [
+            [step["name"].partition("+")[0] for step in each["trace"] if step["how"] == "saved"]
+            for each in found["vcpus"]
+            if each["doing"] == "halted"
+        ]
     assert all(way in [each[each.index("do_idle") :] for each in mine] for way in idle), (idle, mine)
 
 

@@ -18,7 +18,7 @@ from scripts.monitor import REAL, USER, VIRTUAL, Monitor, Outcome, outcome
 from scripts.scene import DEVICE, DEVICE_EA, KERNEL, USER_CODE, KvmGuest, Scene
 from tests.live.image import Image
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.live
 
 IR, DR = 0x20, 0x10
 VECTORS = {"DSI": 0x300, "DSEG": 0x380, "ISI": 0x400, "ISEG": 0x480}

@@ -19,7 +19,7 @@ from inspector.virtio.state import DeviceState, VirtioState
 from scripts.guests import Machine
 from scripts.kinds import KINDS
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.live
 
 SECOND_DISK = "file={directory}/disk,if=none,id=behind-disk,format=raw,readonly=on,file.locking=off"
 PACKED_DISK = SECOND_DISK.replace("behind", "packed")

@@ -12,7 +12,7 @@ from inspector.vmm import Vmm, vmm_of
 from scripts.scene import KvmGuest, Scene
 from tests.commands.asking import ask, newest, objects
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.live
 
 
 def _vmm(seen: Guest, guest: KvmGuest) -> Vmm:

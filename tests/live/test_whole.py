@@ -68,7 +68,6 @@ LOOKING = (
 
 
 @pytest.mark.guests("pseries-p9", "powernv9")
-@pytest.mark.timeout(300)
 def test_every_command_looks_and_does_no_more(
     guest: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,7 +115,6 @@ def test_a_table_that_leads_to_a_device_is_a_fault_and_no_access(guest: Machine)
 
 
 @pytest.mark.guests("pseries-p9", "powernv9")
-@pytest.mark.timeout(300)
 def test_a_snapshot_answers_as_the_live_guest_did(guest: Machine, tmp_path: Path) -> None:
     from inspector.recording import recording_of
     from inspector.snapshot.write import write_snapshot

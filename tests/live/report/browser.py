@@ -20,7 +20,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-LIMIT = 30.0
+LIMIT = 120.0
 """Seconds that anything may take."""
 WORDS = (
     "--headless=new",
