@@ -267,7 +267,8 @@ def test_places_that_cannot_be_asked_for() -> None:
 
 @given(st.integers(2, 9), st.integers(0, 1 << 32), st.integers(0, 120), st.data())
 def test_marks_of_no_round_are_told(num: int, seed: int, steps: int, data: st.DataObject) -> None:
-    """A descriptor past all that waits, and past what may be half written, that bears the round's mark."""
+    """A descriptor past all that waits, and past what may be half written, that is used in the round to come. Where it
+    were available, the ring may be one of which all waits."""
     sides = Sides(num)
     sides.play(seed, steps)
     waiting = sum(length for _, length in sides.offered)
@@ -277,7 +278,7 @@ def test_marks_of_no_round_are_told(num: int, seed: int, steps: int, data: st.Da
     if index == (sides.place - 1) % num:
         return  # by which the round itself is made out
     ahead = sides.driver_round ^ (index < sides.next)
-    sides.memory.put(RING + 16 * index + 14, struct.pack("<H", AVAIL if ahead else USED))
+    sides.memory.put(RING + 16 * index + 14, struct.pack("<H", AVAIL | USED if ahead else 0))
     assert "marks-impossible" in slugs(sides.read())
 
 
