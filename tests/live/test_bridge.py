@@ -1,14 +1,7 @@
-"""The bridge against a real stub: what it reads, what it leaves, and what it survives."""
+"""The bridge against a real stub: what it reads, what it leaves, and how it runs and stops a guest."""
 
 from __future__ import annotations
 
-import os
-import select
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,11 +9,9 @@ from pathlib import Path
 import pytest
 
 from inspector.errors import (
-    ConnectError,
     FormatError,
     NotSupported,
     TargetError,
-    TargetLost,
     Unreadable,
     UsageError,
     WrongArchitecture,
@@ -31,54 +22,9 @@ from inspector.targets.base import TRANSLATION, RunState
 from inspector.targets.live import LiveTarget, open_live
 from scripts.guests import Machine
 from tests.live.proxy import Proxy, audit
+from tests.live.stub import LIMIT, eventually, open_bytes, opened, physical_mode
 
 pytestmark = pytest.mark.live
-LIMIT = 20.0
-
-
-@contextmanager
-def opened(spec: str, **options: object) -> Iterator[LiveTarget]:
-    """A target that is read through gdb, or the RAM file that is given; closed at the end."""
-    if "ram_file" not in options:
-        options.setdefault("source", "gdb")
-    target = open_live(spec, **options)  # type: ignore[arg-type]
-    try:
-        yield target
-    finally:
-        target.close()
-
-
-def eventually(what: Callable[[], bool]) -> bool:
-    """Whether ``what`` comes true within the limit."""
-    deadline = time.monotonic() + LIMIT
-    while time.monotonic() < deadline:
-        if what():
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def ask_stub(address: str, *packets: bytes) -> list[bytes]:
-    """The answers of a bare client, which then detaches. A guest that was stopped will run."""
-    host, port = address.rsplit(":", 1)
-    answers = []
-    with socket.create_connection((host, int(port)), LIMIT) as stub:
-        for packet in (b"qSupported:multiprocess+", *packets, b"D;1"):
-            stub.sendall(b"$%b#%02x" % (packet, sum(packet) & 0xFF))
-            while True:
-                answer = b""
-                while not (answer.count(b"#") and len(answer) >= answer.index(b"#") + 3):
-                    answer += stub.recv(1)
-                stub.sendall(b"+")
-                if b"$T" not in answer:
-                    break
-            answers.append(answer[answer.index(b"$") + 1 : answer.index(b"#")])
-    return answers[1:-1]
-
-
-def physical_mode(machine: Machine) -> bytes:
-    """What the next client finds: ``0`` for virtual reads."""
-    return ask_stub(machine.gdb_address, b"qqemu.PhyMemMode")[0]
 
 
 @pytest.mark.guests("pseries-p9", "powernv9")
@@ -185,6 +131,7 @@ def busy(guest: Machine) -> Iterator[None]:
     """The guest has something to do, so that not all of its vCPUs are halted."""
     process = guest.shell("(while :; do :; done) >/dev/null 2>&1 & echo $!").strip()
     try:
+        guest.computes(int(process))
         yield
     finally:
         guest.cont()
@@ -256,131 +203,6 @@ def test_a_stopped_guest_stands_afterwards_unless_told_to_run(guest: Machine, wa
     assert physical_mode(guest) == b"0"
 
 
-CHILD = """
-import os, signal, sys, time
-for number in (signal.SIGHUP, signal.SIGTERM):  # whoever started the tests may have had them ignored, as nohup does
-    signal.signal(number, signal.SIG_DFL)
-from inspector.targets.live import open_live
-target = open_live(sys.argv[1], source="gdb")
-way = sys.argv[2]
-if way == "running":
-    target.control.resume()
-print("ready", flush=True)
-if way == "bulk":
-    while True:
-        target.source.read(0, 16 << 20)
-try:
-    time.sleep(60)
-except KeyboardInterrupt:
-    target.close()
-"""
-
-
-@pytest.mark.parametrize("found", ["running", "stopped"])
-@pytest.mark.parametrize(
-    ("number", "way"),
-    [
-        (signal.SIGKILL, "stopped"),
-        (signal.SIGKILL, "bulk"),
-        (signal.SIGKILL, "running"),
-        (signal.SIGTERM, "stopped"),
-        (signal.SIGINT, "stopped"),
-        (signal.SIGHUP, "stopped"),
-    ],
-)
-def test_a_killed_inspector_leaves_the_guest_as_it_was(guest: Machine, number: int, way: str, found: str) -> None:
-    if found == "stopped":
-        guest.pause()
-    child = subprocess.Popen([sys.executable, "-c", CHILD, guest.target, way], stdout=subprocess.PIPE)
-    try:
-        assert child.stdout is not None
-        assert select.select([child.stdout], [], [], LIMIT)[0]
-        assert child.stdout.readline() == b"ready\n"
-        if way == "bulk":
-            time.sleep(0.1)
-        child.send_signal(number)
-        child.wait(LIMIT)
-    finally:
-        child.kill()
-        child.wait(LIMIT)
-    runs = found == "running" or way == "running"
-    assert eventually(lambda: guest.running == runs)
-    time.sleep(0.3)  # gdb may still be leaving; the state must hold
-    assert guest.running == runs
-    assert physical_mode(guest) == b"0"
-
-
-def test_busy_is_said_and_does_no_harm_later(guest: Machine) -> None:
-    with opened(guest.target):
-        began = time.monotonic()
-        with pytest.raises(ConnectError, match="busy"):
-            open_live(guest.target, timeout=1.0)
-        assert time.monotonic() - began < LIMIT
-    assert eventually(lambda: guest.running)
-    time.sleep(0.5)  # the refused connection is accepted now; it must not stop the guest for ever
-    assert eventually(lambda: guest.running)
-    with opened(guest.target) as target:
-        assert target.found_running is True
-    assert guest.running
-
-
-def test_late_replies_are_waited_for(guest: Machine) -> None:
-    with Proxy(guest.gdb_address) as proxy, opened(f"gdb:{proxy.address}") as target:
-        expected = target.source.read(0x100000, 64)
-        proxy.delay = 1.0
-        assert target.source.read(0x100000, 64) == expected
-        proxy.delay = 0.0
-        assert target.source.read(0x100000, 64) == expected
-
-
-def test_a_reply_cut_short_loses_the_target_and_it_can_be_opened_again(guest: Machine) -> None:
-    with Proxy(guest.gdb_address) as proxy:
-        target = open_live(f"gdb:{proxy.address}")
-        proxy.cut_next_read = True
-        with pytest.raises(TargetLost) as lost:
-            target.source.read(0x100000, 64)
-        assert len(str(lost.value).splitlines()) == 1
-        assert target.state is RunState.LOST
-        with pytest.raises(TargetLost):
-            target.source.read(0x100000, 64)
-        target.close()
-        with opened(f"gdb:{proxy.address}") as again:
-            assert len(again.source.read(0x100000, 64)) == 64
-
-
-def test_gdb_killed_in_the_middle(guest: Machine) -> None:
-    target = open_live(guest.target)
-    os.kill(target._session.transport.pid, signal.SIGKILL)
-    with pytest.raises(TargetLost, match="signal 9"):
-        target.source.read(0, 8)
-    assert target.state is RunState.LOST
-    target.close()
-    target.close()
-    assert eventually(lambda: guest.running)
-    assert physical_mode(guest) == b"0"
-    with opened(guest.target) as again:
-        assert again.found_running is True
-
-
-@pytest.mark.parametrize("running", [False, True])
-def test_qemu_killed_in_the_middle(boot: Callable[..., Machine], running: bool) -> None:
-    machine = boot("pseries-reset")
-    target = open_live(machine.target)
-    if running:
-        target.control.resume()
-    machine.kill()
-    if running:
-        with pytest.raises(TargetLost):
-            target.control.wait(LIMIT)
-    else:
-        with pytest.raises(TargetLost, match="QEMU"):
-            target.source.read(0, 8)
-    assert target.state is RunState.LOST
-    target.close()
-    with pytest.raises(ConnectError, match="no stub answers"):
-        open_live(machine.target)
-
-
 @pytest.mark.guests("ppc32")
 def test_a_guest_of_another_architecture_is_named_and_left_alone(guest: Machine) -> None:
     before = guest.status
@@ -423,10 +245,3 @@ def test_ram_file_while_stopped_and_while_running(guest: Machine, tmp_path: Path
         target.control.resume()
         with pytest.raises(Unreadable, match="running"):
             target.source.read(across, 64)
-
-
-def open_bytes(path: Path, offset: int, length: int) -> bytes:
-    """A piece of a file."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(length)
