@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -38,8 +40,8 @@ class Live:
     """One run of it, in a folder for temporary files of its own."""
 
     def __init__(self, place: Path, *words: str) -> None:
-        self.temporary = place / "tmp"
-        self.temporary.mkdir()
+        # Not below ``place``, whose name may be longer than a unix socket's can be: the guest would then lie elsewhere.
+        self.temporary = Path(tempfile.mkdtemp(dir="/tmp"))
         programs = place / "bin"
         programs.mkdir()
         (programs / "python").symlink_to(Path(sys.executable).resolve())
@@ -107,6 +109,7 @@ def start(stack: ExitStack, place: Path, *words: str) -> Live:
         assert live.process.stderr is not None
         live.process.stdout.close()
         live.process.stderr.close()
+        shutil.rmtree(live.temporary, ignore_errors=True)
 
     stack.callback(stop)
     return live
