@@ -176,13 +176,20 @@ class Refusals:
     @property
     def doubtful(self) -> set[int]:
         """The vCPUs with a user's access that may be stuck, or be one that its kernel deals with each time."""
-        return {
-            seen.cpu
+        return {seen.cpu for seen in self._suspected if self._stops[seen] < STOPS_ENOUGH or not self._again[seen]}
+
+    @property
+    def not_gone_back(self) -> bool:
+        """Whether there is such an access that no vCPU was yet about to make again."""
+        return any(not self._again[seen] for seen in self._suspected)
+
+    @property
+    def _suspected(self) -> list[Seen]:
+        return [
+            seen
             for seen, stops in self._stops.items()
-            if stops >= ENOUGH
-            and fetchable(seen.record.ea, self._causes[seen])
-            and not (stops >= STOPS_ENOUGH and self._again[seen])
-        }
+            if stops >= ENOUGH and fetchable(seen.record.ea, self._causes[seen])
+        ]
 
     def noted(self, sample: Sample) -> Sample:
         """A sample that was looked at, with what all looks told."""

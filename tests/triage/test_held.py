@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
@@ -14,7 +15,7 @@ from inspector.triage.devices import Watch
 from inspector.triage.evidence import gathered
 from inspector.triage.found import ENOUGH, HEALTHY, Found
 from inspector.triage.held import STOPS_ENOUGH, Refusals, not_held
-from inspector.triage.samples import CLOSER, MOST, Sample, taken
+from inspector.triage.samples import CLOSER, CLOSER_LEAST, MOST, STANDS, Sample, taken
 from inspector.triage.stuck import Stuck, stuck
 from tests.fakes import IO, KERNEL, NIP, PID, USER_DATA_EA, FakeControl, FakeTarget, firmware_target, guest
 from tests.triage.stuckguests import FORBIDDEN, NO_ENTRY, change, entry, found, held_up, in_handler, sampled
@@ -153,6 +154,16 @@ def test_one_that_is_stuck_is_looked_at_more_closely() -> None:
     assert control.calls.count("resume") == STOPS_ENOUGH + 1
     (one,) = stuck(at, sampling.samples, ENOUGH)
     assert not one.paging
+
+
+@pytest.mark.parametrize(("where", "closer"), [({}, 0), (in_handler(1), CLOSER_LEAST)], ids=["at it", "in the handler"])
+def test_a_slow_machine_is_looked_at_closely_too_where_nothing_is_known_yet(where: dict[str, int], closer: int) -> None:
+    target = paging()
+    target.set(0, **where)
+    control, at = live(target)
+    now = count(0.0, STANDS)
+    taken(at, 0.01, clock=lambda: next(now))
+    assert control.calls.count("resume") == MOST - 1 + closer
 
 
 def test_one_whose_page_is_there_at_times_is_let_go_at_once() -> None:
