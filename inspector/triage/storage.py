@@ -7,17 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from inspector.radix.address import quadrant
-from inspector.radix.bits import DSISR_PRTABLE_FAULT, MSR_DR, MSR_HV, MSR_IR, TREE_BITS
-from inspector.radix.prediction import FETCH_ONLY, HDSISR_CANARY, LEAST_PAGE, SHARED, SRR1_CAUSES
+from inspector.radix.bits import DSISR_PRTABLE_FAULT, MSR_DR, MSR_IR, TREE_BITS
+from inspector.radix.prediction import HDSISR_CANARY, LEAST_PAGE, SRR1_CAUSES
 from inspector.radix.translation import Translation
 from inspector.triage.found import Confidence, Found
 from inspector.triage.hostkernel import HostWalk
+from inspector.triage.interrupts import DATA, FETCH, Interrupt, interrupt_of, seeks
 from inspector.triage.samples import Sample
 
-QUADRANTS = (1 << 62, 2 << 62)
-"""What KVM adds to a guest's EA to have the MMU read there: of a process's, and of its kernel's, for which PID is 0
-(Linux 6.1, ``__kvmhv_copy_tofrom_guest_radix``)."""
-FETCH, DATA = "fetch", "data"
 WORD = 4
 """Bytes of an instruction; those of 8 access no device."""
 
@@ -69,10 +66,11 @@ class Owner:
 class Storage:
     """A KVM guest's last hypervisor storage interrupt, as one vCPU's registers hold it: its NIP, MSR, EA and guest real
     address, of its data or of a ``fetch``. ``bits`` are the causes (of HDSISR or HSRR1), 0 where KVM's own value
-    had taken their place each time. ``seen`` is in how many samples, of how many, and ``canaries`` in how many of these
-    KVM had just put its own value into HDSISR, being about to enter the guest; a fetch leaves HDSISR alone.
-    ``tried`` is in how many KVM had the MMU look for the instruction, in vain (the host's DAR), and ``past`` in how
-    many the guest had gone on to the next instruction. ``lpids`` are those that the vCPU was seen with."""
+    had taken their place each time. ``seen`` is in how many samples, of how many, and ``canaries`` in how many of
+    these KVM had just put its own value into HDSISR, being about to enter the guest; a fetch leaves HDSISR alone.
+    ``tried`` is in how many KVM had the MMU look for the instruction, in vain (the host's DAR or HDAR), ``instead``
+    in how many of these the interrupt was gone from the registers for that, and ``past`` in how many the guest had
+    gone on to the next instruction. ``lpids`` are those that the vCPU was seen with."""
 
     cpu: int
     nip: int
@@ -86,6 +84,7 @@ class Storage:
     kind: str = DATA
     bits: int = 0
     tried: int = 0
+    instead: int = 0
     past: int = 0
     lpids: Mapping[int, int] = field(default_factory=dict)
 
@@ -105,41 +104,34 @@ class Storage:
         return bool(self.bits & DSISR_PRTABLE_FAULT)
 
 
-@dataclass(frozen=True, slots=True)
-class _Last:
-    cpu: int
-    nip: int
-    msr: int
-    ea: int
-    guest_real: int
-    kind: str
-
-
 def last_interrupts(samples: list[Sample]) -> Iterator[Storage]:
-    """What the registers hold of guests' storage interrupts, the most often seen first.
-
-    HSRR0 and HSRR1 are a guest's only where HSRR1[HV] is 0: an interrupt of the host's own takes them too. Where ASDR
-    and HDAR are 0 there was none."""
-    seen: Counter[_Last] = Counter()
-    canaries: Counter[_Last] = Counter()
-    tried: Counter[_Last] = Counter()
-    bits: dict[_Last, int] = {}
+    """What the registers hold of guests' storage interrupts, the most often seen first. A sample in which the vCPU's
+    hold instead that KVM had the MMU read the code at an interrupt's NIP is told of beside."""
+    seen: Counter[Interrupt] = Counter()
+    canaries: Counter[Interrupt] = Counter()
+    bits: dict[Interrupt, int] = {}
     at: Counter[tuple[int, int, int, int]] = Counter()
     lpids: dict[int, Counter[int]] = {}
     for sample in samples:
         for cpu, known in sample.cpus.items():
             if lpid := known.get("lpidr"):
                 lpids.setdefault(cpu, Counter())[lpid] += 1
-            last = _last(cpu, known)
+            last = interrupt_of(cpu, known)
             if last is None:
                 continue
             seen[last] += 1
             at[cpu, last.nip, last.ea, last.guest_real] += 1
             causes = known.get("hsrr1", 0) & SRR1_CAUSES if last.kind == FETCH else known.get("hdsisr", 0)
             canaries[last] += known.get("hdsisr") == HDSISR_CANARY
-            tried[last] += known.get("dar") in [place | last.nip & ~(3 << 62) for place in QUADRANTS]
             if causes != HDSISR_CANARY:
                 bits[last] = causes
+    tried: Counter[Interrupt] = Counter()
+    instead: Counter[Interrupt] = Counter()
+    for last in seen:
+        for known in (sample.cpus[last.cpu] for sample in samples if last.cpu in sample.cpus):
+            if seeks(known, last.nip):
+                tried[last] += 1
+                instead[last] += interrupt_of(last.cpu, known) is None
     for last, times in seen.most_common():
         known_lpids = dict(lpids.get(last.cpu, {}))
         yield Storage(
@@ -154,21 +146,10 @@ def last_interrupts(samples: list[Sample]) -> Iterator[Storage]:
             kind=last.kind,
             bits=bits.get(last, 0),
             tried=tried[last],
+            instead=instead[last],
             past=at[last.cpu, last.nip + WORD, last.ea, last.guest_real],
             lpids=known_lpids,
         )
-
-
-def _last(cpu: int, known: Mapping[str, int]) -> _Last | None:
-    nip, msr, at = (known.get(name) for name in ("hsrr0", "hsrr1", "asdr"))
-    if nip is None or msr is None or at is None or msr & MSR_HV or not msr:
-        return None
-    if msr & (FETCH_ONLY | SHARED) and at:
-        return _Last(cpu, nip, msr & ~SRR1_CAUSES, nip, at, FETCH)
-    ea = known.get("hdar")
-    if ea is None or not known.get("hdsisr") or not (ea or at):
-        return None
-    return _Last(cpu, nip, msr, ea, at, DATA)
 
 
 def of_kernel(last: Storage) -> bool:
@@ -198,7 +179,8 @@ def times(last: Storage) -> str:
     if last.samples == 1:
         return ", which KVM is about to enter it at again" if entering else ""
     canary = f"; in {last.canaries} of them KVM is about to enter it again" if entering else ""
-    return f" in {last.seen} of {last.samples} samples{canary}"
+    reading = f"; in {last.instead} more KVM was reading its instruction" if last.instead else ""
+    return f" in {last.seen} of {last.samples} samples{canary}{reading}"
 
 
 def instruction(text: str) -> str:

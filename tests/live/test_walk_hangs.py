@@ -26,7 +26,6 @@ RFID, NOP, LOAD_R5, BACK = 0x4C00_0024, 0x6000_0000, 0xE8A4_0000, 0x4BFF_FFFC
 LOOP = 0x2F00
 """Where a loop that polls a device is put into the guest's first page."""
 LAST = 27
-LOOKS = 20
 Entries = list[tuple[int, int]]
 """Guest real address and value of the process-table entry, of each directory from the root on, and of the leaf."""
 
@@ -130,21 +129,11 @@ def doing(guest: KvmGuest, line: str) -> Iterator[list[str]]:
 def told(host: Scene, capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:
     """The findings."""
     status = main(
-        [host.machine.target, "--ram", str(host.machine.ram_file), "triage", "--json", "--seconds", "1.2", *words]
+        [host.machine.target, "--ram", str(host.machine.ram_file), "triage", "--json", "--seconds", "0.6", *words]
     )
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     found = [each for each in found if "verdict" in each]
     assert status == (0 if found[0]["verdict"] == "healthy" else 1)
-    return found
-
-
-def named(host: Scene, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """The first finding on a guest that hangs. How many of a few stops find its interrupt in the registers, and not
-    the host's own, is chance, and none may: then it is looked at again."""
-    for _ in range(LOOKS):
-        (found, *_) = told(host, capsys)
-        if found["verdict"] != "healthy":
-            break
     return found
 
 
@@ -161,7 +150,7 @@ def test_each_strictness_is_named(host: Scene, capsys: pytest.CaptureFixture[str
     assert guest.monitor.ask(load(pid, base))[-1].startswith("ok")  # by the tree as it should be
     poke(guest, way.change(entries(guest, pid, base)))
     with doing(guest, load(pid, way.code)) as said:
-        found = named(host, capsys)
+        (found, *_) = told(host, capsys)
     assert said == [f"stopped nip {way.code + NIP:x} r5 0"]  # it did hang
     assert (found["verdict"], found["errno"], found["walker"]) == (way.slug, way.errno, "kvm")
     assert (found["lpid"], found["pid"]) == (guest.lpid, pid)
@@ -182,18 +171,19 @@ def test_the_kernels_quadrant(host: Scene, capsys: pytest.CaptureFixture[str]) -
     poke(guest, [(leaf[0], leaf[1] | 0x1_0000)])
     try:
         with doing(guest, load(1, KERNEL, ea)) as said:
-            found = named(host, capsys)
+            (found, *_) = told(host, capsys)
     finally:
         poke(guest, [leaf])
     assert said == [f"stopped nip {KERNEL + NIP:x} r5 0"]
     assert (found["verdict"], found["lpid"], found["pid"]) == (FAILS, guest.lpid, 0)
+    assert found["confidence"] == "high"  # though KVM's reading of its code has the interrupt gone at half of the stops
     assert "stray-page-bits" in "\n".join(found["evidence"])
 
 
 def test_code_that_nothing_is_behind(host: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     guest = host.guests[0]
     with doing(guest, f"fetch 0 {DEVICE:x} 0 {REAL:x}") as said:
-        found = named(host, capsys)
+        (found, *_) = told(host, capsys)
     assert said == [f"stopped nip {DEVICE:x} r5 0"]
     assert (found["verdict"], found["lpid"], found["pid"]) == ("second-stage-hole", guest.lpid, None)
     assert (found["nip"], found["ra"]) == (f"{DEVICE:#x}", f"{DEVICE:#x}")
@@ -208,7 +198,7 @@ def test_a_table_that_nothing_is_behind(host: Scene, capsys: pytest.CaptureFixtu
     poke(guest, [(directory[0], directory[1] & 0xF000_0000_0000_00FF | NOWHERE), (vector, code(RFID, NOP))])
     try:
         with doing(guest, load(pid, ea=DATA_EA)) as said:
-            found = named(host, capsys)
+            (found, *_) = told(host, capsys)
     finally:
         poke(guest, [(vector, before or 0)])
     assert said[-1].startswith("stopped")
@@ -216,12 +206,15 @@ def test_a_table_that_nothing_is_behind(host: Scene, capsys: pytest.CaptureFixtu
     assert (found["ea"], found["ra"]) == (f"{DATA_EA:#x}", f"{NOWHERE:#x}")
 
 
-@pytest.mark.parametrize("relocated", [True, False])
-def test_a_device_that_is_polled_is_no_hang(host: Scene, capsys: pytest.CaptureFixture[str], relocated: bool) -> None:
+@pytest.mark.parametrize(
+    ("base", "ea", "msr"), [(0, DEVICE_EA, VIRTUAL), (KERNEL, KERNEL | DEVICE_EA, VIRTUAL), (0, DEVICE, REAL)]
+)
+def test_a_device_that_is_polled_is_no_hang(
+    host: Scene, capsys: pytest.CaptureFixture[str], base: int, ea: int, msr: int
+) -> None:
     guest = host.guests[0]
     poke(guest, [(LOOP, code(LOAD_R5, BACK))])
-    line = load(1, LOOP - NIP) if relocated else load(1, LOOP - NIP, DEVICE, REAL)
-    with doing(guest, line) as said:
+    with doing(guest, load(1, base + LOOP - NIP, ea, msr)) as said:
         found = told(host, capsys)
         guest.monitor.accesses(11)
     assert sum(each.startswith("mmio read") for each in said) > 10

@@ -7,7 +7,7 @@ from typing import Any
 from inspector.radix.bits import DSISR_NOPTE, DSISR_PRTABLE_FAULT, MSR_HV
 from inspector.radix.prediction import HDSISR_CANARY
 from inspector.triage.samples import Sample
-from inspector.triage.storage import Storage, last_interrupts, of_kernel
+from inspector.triage.storage import Storage, last_interrupts, of_kernel, times
 
 VIRTUAL, REAL = 0x8000_0000_0000_1033, 0x8000_0000_0000_1003
 NIP, EA, GPA = 0x2100, 0x5000_0000, 0xF000_0000
@@ -61,6 +61,19 @@ def test_an_entry_of_the_guests_own_tables() -> None:
 def test_a_guest_that_goes_on_to_the_next_instruction_is_past_it() -> None:
     first, second = found(held(), held(), held(hsrr0=NIP + 4, hdsisr=HDSISR_CANARY))
     assert (first.seen, first.past, second.past) == (2, 1, 0)
+
+
+def test_kvms_reading_of_a_kernels_code_takes_the_interrupts_registers() -> None:
+    """As Linux 6.1 leaves them on QEMU 7.2: HSRR0 and HSRR1 are the host's until the guest is entered again."""
+    kernel = 0xC000_0000_0000_0000
+    one = held(hsrr0=kernel | NIP, hdar=kernel | EA)
+    reads = one | {"hsrr0": kernel | 0xAA1C8, "hsrr1": VIRTUAL | MSR_HV, "hdar": 2 << 62 | NIP, "asdr": 0x1FF_6900}
+    enters = reads | {"hsrr0": kernel | NIP, "hsrr1": VIRTUAL, "hdsisr": HDSISR_CANARY}
+    (last,) = found(reads, one, enters, reads)
+    assert (last.seen, last.instead, last.tried, last.samples) == (1, 3, 3, 4)
+    assert (last.ea, last.guest_real, last.canaries) == (kernel | EA, GPA, 0)
+    assert times(last) == " in 1 of 4 samples; in 3 more KVM was reading its instruction"
+    assert not found(reads, enters, reads)
 
 
 def test_what_is_the_same_in_every_process() -> None:

@@ -17,8 +17,9 @@ from inspector.triage.causes.refusals import BUGS, CHECKS, check, lineage, refus
 from inspector.triage.evidence import Evidence
 from inspector.triage.found import Found
 from inspector.triage.hostkernel import HostWalk, named, walker_of
+from inspector.triage.interrupts import FETCH
 from inspector.triage.samples import Sample, Sampling
-from inspector.triage.storage import FETCH, Owner, Storage
+from inspector.triage.storage import Owner, Storage
 
 NIP, EA, GPA, CODE = 0x2100, 0x5000_0000, 0xF000_0000, 0x2100
 MSR = 0x8000_0000_0000_1033

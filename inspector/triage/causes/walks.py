@@ -44,7 +44,7 @@ def _sure(last: Storage, owner: Owner) -> Confidence:
     sure: Confidence = "medium"
     if owner.loads is False or last.past:
         sure = "low"
-    elif last.seen >= ENOUGH and last.canaries < last.seen:
+    elif last.seen + last.instead >= ENOUGH and last.canaries < last.seen:
         sure = "high"
     return _less(sure) if owner.others else sure
 
@@ -132,8 +132,8 @@ def _memory(owner: Owner) -> str:
 def _tried(last: Storage) -> Iterator[str]:
     if last.tried:
         yield (
-            f"in {last.tried} of the samples the host's DAR is that NIP in a quadrant of the guest's: KVM had the MMU "
-            "look for the instruction, in vain"
+            f"in {last.tried} of the samples the host's DAR or HDAR is that NIP in a quadrant of the guest's: KVM had "
+            "the MMU look for the instruction, in vain"
         )
 
 
