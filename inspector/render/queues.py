@@ -68,16 +68,20 @@ def _sum(queue: Queue, waited: float | None) -> str:
         said.append(f"{queue.pending} pending{since}" if queue.pending else "nothing pending")
     if queue.pending and queue.kick_due is not None:
         said.append("the driver was to notify" if queue.kick_due else "notification suppressed")
-    said.append(f"{queue.taken} with the device")
+    said.append(f"{_held(queue, queue.taken)} with the device")
     if queue.untaken is None:
         said.append("what the driver has taken back is not known")
     elif queue.untaken:
         quiet = {True: ", interrupt suppressed", False: ", interrupt due", None: ""}[queue.interrupt_off]
-        what = "" if queue.packed is None else "descriptors "
-        said.append(f"at most {queue.untaken} {what}used and not taken back{quiet}")
+        said.append(f"at most {_held(queue, queue.untaken)} used and not taken back{quiet}")
     else:
         said.append("all used taken back")
     return "; ".join(said)
+
+
+def _held(queue: Queue, number: int | None) -> str:
+    """So many of what a queue holds: in a packed ring descriptors are counted, and not buffers."""
+    return str(number) if queue.packed is None or number is None else counted(number, "descriptor")
 
 
 def _part(part: Part, where: Where, width: int, style: Style) -> Iterator[str]:

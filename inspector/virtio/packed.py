@@ -90,16 +90,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """The whole of it, at least one descriptor. ``driver`` and ``device`` say when each side wants to be told (None:
-    not read)."""
+    """The whole of it, at least one descriptor, or its event areas alone. ``driver`` and ``device`` say when each side
+    wants to be told (None: not read)."""
 
     entries: tuple[Entry, ...]
     driver: Events | None
     device: Events | None
 
     def round_at(self, place: int, held: int) -> bool:
-        """The round that the device is in, which has come to ``place`` and holds so many buffers: what stands before
-        it was made available in it. Where all of the ring waits, the driver has gone round and marked that too."""
+        """The round that the device is in, which has come to ``place`` and has so many ``held``: what stands before it
+        was made available in it. Where all of the ring waits, the driver has gone round and marked that too."""
         if not held and all(each.available != each.used for each in self.entries):
             return self.entries[place].available
         return self.entries[place - 1].available if place else not self.entries[-1].available

@@ -61,7 +61,8 @@ class Queue:
 
     ``pending`` counts buffers that the driver made available and the device has not taken, ``taken`` those that it has
     and did not give back; ``untaken`` is how many used ones the driver may not have looked at yet, at most. None: not
-    known. ``packed`` is a packed ring, which has no ``available`` and ``used``; ``untaken`` then counts descriptors.
+    known. ``packed`` is a packed ring, which has no ``available`` and ``used``; ``taken`` and ``untaken`` then count
+    descriptors.
     ``chains`` are those behind pending heads, the oldest first; ``latest`` is (head, bytes) of what the device gave
     back last, the latest first. ``recent`` are the first descriptors of what the driver made available last, the latest
     first, as they stand in the table now: those that were given back since may have been used anew."""
@@ -157,7 +158,7 @@ def _of_parts(parts: tuple[Part, ...], alignment: Mapping[str, int]) -> Iterator
 
 
 def _packed(memory: PhysicalMemory, bus: Bus, device: DeviceState, state: QueueState, name: str, chains: int) -> Queue:
-    """The same of a packed ring. ``untaken`` counts its descriptors, not buffers."""
+    """The same of a packed ring."""
     sized = packed.sizes(state.num).items()
     parts = tuple(_part(memory, bus, state, which, size, packed.NAMES) for which, size in sized)
     problems = list(_of_parts(parts, packed.ALIGNMENT))

@@ -22,8 +22,9 @@ class QueueState:
 
     ``used_idx`` is the next index that the device will write into the used ring, ``last_avail_idx`` the next that it
     will take from the available ring and ``shadow_avail_idx`` the driver's index as it last saw it (None where QEMU
-    cannot say, as of vhost-user); ``inuse`` counts buffers that it has taken and not given back. ``signalled_used`` is
-    the used index of its last interrupt, where ``signalled_used_valid``."""
+    cannot say, as of vhost-user); ``inuse`` counts buffers that it has taken and not given back, their descriptors in
+    a packed ring (QEMU 7.2, ``virtqueue_packed_pop``). ``signalled_used`` is the used index of its last interrupt,
+    where ``signalled_used_valid``."""
 
     index: int
     num: int

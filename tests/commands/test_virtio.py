@@ -167,7 +167,7 @@ def test_a_packed_ring_is_told_in_its_own_words() -> None:
     assert found["packed"]["device_event"] == {"flags": 2, "offset": 1, "wrap": True}
     assert found["problems"] == []
     text = " ".join(shown("virtio rng", target).split())
-    assert "1 pending; notification suppressed; 0 with the device" in text
+    assert "1 pending; notification suppressed; 0 descriptors with the device" in text
     assert "the driver wants every interrupt, the device one notification, at 1 (round 1)" in text
     assert "pending head 3: 1 descriptor, 64 bytes" in text
     target.source.put(0x23B_0900, struct.pack("<HH", 1 | 1 << 15, 0x8002))
