@@ -218,7 +218,7 @@ def _looked_behind(
     guest: Guest, sampling: Sampling, clock: Callable[[], float], stands_since: float, sample: Callable[[], Sample]
 ) -> float:
     """Take a few more samples where each so far shows KVM reading an instruction and none the interrupt that it is read
-    for, until one does; for how many seconds it ran meanwhile. How long it stood is told as there."""
+    for, until one does; for how many seconds it ran meanwhile. ``stands_since`` is as :func:`_looked_closer` has it."""
     ran = 0.0
     for number in range(CLOSER):
         if not hidden(sampling.samples) or sampling.why_one:
