@@ -28,7 +28,7 @@ from tests.virtio.test_packed import AVAIL, BUFFERS, DEVICE, DRIVER, FEATURES, N
 NO_EVENT_IDX = FEATURES & ~(1 << 29)
 ENABLE, DISABLE, AT = 0, 1, 2
 SOON = 0.7
-"""Seconds, after which a disk may still hold requests."""
+"""Seconds: long enough to stand still, and not so long that a disk which holds requests is told of."""
 
 
 def mark(sides: Sides, **more: Any) -> PackedMark:
@@ -106,7 +106,7 @@ def test_a_driver_that_may_poll_or_took_all_is_let_be(flags: int, place: int) ->
     assert verdicts(sides) == HEALTHY
 
 
-@pytest.mark.parametrize("flags", [ENABLE, DISABLE])
+@pytest.mark.parametrize("flags", [ENABLE, DISABLE], ids=["always", "never"])
 def test_without_places_nothing_is_known_of_what_the_driver_took(flags: int) -> None:
     sides = went(3, features=NO_EVENT_IDX)
     sides.events(flags)
@@ -124,6 +124,7 @@ def test_without_places_nothing_is_known_of_what_the_driver_took(flags: int) -> 
         (ENABLE, 0, "available-not-taken"),
         (DISABLE, 0, "available-not-notified"),
     ],
+    ids=["at what waits", "at what it took before", "always", "never"],
 )
 def test_buffers_that_the_device_does_not_take(flags: int, place: int, slug: str) -> None:
     sides = went(3)
@@ -158,7 +159,9 @@ def test_an_interrupt_that_was_raised_and_not_taken(count: int, late: int) -> No
     assert verdicts(sides, inuse=1) == HEALTHY, "where the device is of two minds, nothing is told"
 
 
-@pytest.mark.parametrize(("flags", "ahead"), [(DISABLE, 0), (AT, 3), (AT, 6)])
+@pytest.mark.parametrize(
+    ("flags", "ahead"), [(DISABLE, 0), (AT, 3), (AT, 6)], ids=["at all", "ahead", "ahead, in the next round"]
+)
 def test_a_driver_that_was_silenced(flags: int, ahead: int) -> None:
     sides = went(3)
     sides.events(flags, sides.place_of(3), AT, sides.place_of(4))
