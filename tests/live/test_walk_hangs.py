@@ -207,7 +207,9 @@ def test_a_table_that_nothing_is_behind(host: Scene, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    ("base", "ea", "msr"), [(0, DEVICE_EA, VIRTUAL), (KERNEL, KERNEL | DEVICE_EA, VIRTUAL), (0, DEVICE, REAL)]
+    ("base", "ea", "msr"),
+    [(0, DEVICE_EA, VIRTUAL), (KERNEL, KERNEL | DEVICE_EA, VIRTUAL), (0, DEVICE, REAL)],
+    ids=["by a process", "by its kernel", "with relocation off"],
 )
 def test_a_device_that_is_polled_is_no_hang(
     host: Scene, capsys: pytest.CaptureFixture[str], base: int, ea: int, msr: int
