@@ -5,12 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.fakes import (
-    CHUNK,
-    RAM_BYTES,
-    REGISTERED,
-    linux_target,
-)
+from tests.fakes import CHUNK, RAM_BYTES, REGISTERED, linux_target
 
 
 def flat_image(folder: Path) -> list[str]:

@@ -13,15 +13,7 @@ import pytest
 import inspector
 from inspector.cli import main, split
 from inspector.errors import UsageError
-from tests.fakes import (
-    BANNER,
-    BANNER_AT,
-    KERNEL,
-    NIP,
-    PID,
-    USER_DATA_EA,
-    USER_PAGES_AT,
-)
+from tests.fakes import BANNER, BANNER_AT, KERNEL, NIP, PID, USER_DATA_EA, USER_PAGES_AT
 from tests.flatimage import flat_image
 
 UNMAPPED = "0xc000000004000000"

@@ -14,10 +14,7 @@ from typing import IO
 import pytest
 
 from inspector.cli import INTERRUPTED
-from tests.fakes import (
-    NIP,
-    MiB,
-)
+from tests.fakes import NIP, MiB
 from tests.flatimage import flat_image
 
 LIMIT = 60.0

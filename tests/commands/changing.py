@@ -7,13 +7,7 @@ from typing import Any
 
 from inspector.commands.registry import Result, run
 from tests.commands.asking import objects, session
-from tests.fakes import (
-    PID,
-    FakeControl,
-    FakeTarget,
-    guest,
-    linux_target,
-)
+from tests.fakes import PID, FakeControl, FakeTarget, guest, linux_target
 
 
 class Live:

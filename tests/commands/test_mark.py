@@ -14,10 +14,7 @@ from inspector.commands.registry import Session, run
 from inspector.errors import NotSupported, UsageError
 from tests.commands.asking import objects, session, shown
 from tests.commands.changing import Live
-from tests.fakes import (
-    USER_TEXT_EA,
-    guest,
-)
+from tests.fakes import USER_TEXT_EA, guest
 
 
 def test_a_mark_tells_how_many_bytes_it_takes() -> None:

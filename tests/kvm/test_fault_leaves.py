@@ -6,17 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.kvm.scene import (
-    HUGE,
-    HVA,
-    LARGE,
-    NOPTE,
-    PAGE,
-    RWX,
-    STORE,
-    host,
-    scene,
-)
+from tests.kvm.scene import HUGE, HVA, LARGE, NOPTE, PAGE, RWX, STORE, host, scene
 
 FLAGS: tuple[tuple[str, int, dict[str, Any], int], ...] = (
     # version, dsisr, host, low 12 bits
