@@ -33,7 +33,7 @@ from scripts.qmp import PATIENCE, Qmp
 from scripts.workfolder import WorkFolder
 
 EMULATOR_PACKAGE = "qemu-system-ppc"
-BOOTS_IN = 600.0
+BOOTS_IN = 300.0
 """Seconds for a guest to get ready, on a machine that may be slow and busy; it takes some ten."""
 QUIET = ("nowatchdog", "workqueue.watchdog_thresh=0", "rcupdate.rcu_cpu_stall_suppress=1")
 """Of the kernel's command line: what a guest that is given little time would print in the midst of what it is asked."""
@@ -243,13 +243,16 @@ class Machine:
         """Wait until this task of the guest has had the CPU for so many hundredths of a second more.
 
         Raises ProtocolError where it ends, ReplyTimeout where it does not run."""
-        fields = (
-            f"$(sed 's/.*) //' /proc/{task}/stat)"  # behind the name: 12 is what it spent as a user, 13 in the kernel
-        )
+        # behind the name: 12 is what it spent as a user, 13 in the kernel
+        fields = f"$(sed 's/.*) //' /proc/{task}/stat)"
         self.shell(
             f"spent() {{ set -- {fields}; echo $((${{12}} + ${{13}})); }}; goal=$(($(spent) + {ticks})); "
             f"until [ $(spent) -ge $goal ]; do [ -e /proc/{task} ] || exit 1; sleep 0.1; done"
         )
+
+    def kill_group(self, task: int | str) -> None:
+        """End a process of the guest's that ``setsid`` began, with all that it began, and wait until they are gone."""
+        self.shell(f"kill -9 -{task}; while kill -0 -{task} 2>/dev/null; do sleep 0.1; done")
 
     def spends(self, seconds: float, limit: float = PATIENCE) -> None:
         """Wait until QEMU itself has had this machine's CPUs for so long: that the guest runs is not yet that it was

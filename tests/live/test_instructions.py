@@ -122,10 +122,10 @@ def test_a_busy_guest_does_as_foretold(guest: Machine) -> None:
         assert len(checker.names) > 6, checker.names
     finally:
         for task in tasks:
-            guest.shell(f"kill -9 -{task}; while kill -0 -{task} 2>/dev/null; do sleep 0.1; done")
+            guest.kill_group(task)
 
 
-@pytest.mark.parametrize(("msr", "base"), [(VIRTUAL, 0), (USER, USER_CODE)])
+@pytest.mark.parametrize(("msr", "base"), [(VIRTUAL, 0), (USER, USER_CODE)], ids=["kernel", "user"])
 @pytest.mark.parametrize("word", ["load", "store"])
 def test_dar_is_the_address_that_the_instruction_reaches(scene: Scene, msr: int, base: int, word: str) -> None:
     guest = scene.guests[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from inspector.cli import main
 from scripts.guests import Machine
 from scripts.hang import NIP, PID, Hung, hang
+from scripts.qmp import PATIENCE
 from scripts.scene import DEVICE, DEVICE_EA, Scene
 
 pytestmark = pytest.mark.live
@@ -49,7 +51,7 @@ def busy(machine: Machine) -> Iterator[None]:
         yield
     finally:
         for task in tasks:  # with what it began, which would keep the guest busy in the next test
-            machine.shell(f"kill -9 -{task}; while kill -0 -{task} 2>/dev/null; do sleep 0.1; done")
+            machine.kill_group(task)
         machine.shell("rm -f /tmp/filled")
 
 
@@ -129,14 +131,18 @@ def test_firmware_is_called_so(guest: Machine, capsys: pytest.CaptureFixture[str
 def test_a_back_trace_is_the_kernels_own(guest: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     """An idle vCPU comes into its loop the same way each time, and the kernel tells it, by SysRq's ``l``."""
     idle: list[list[str]] = []
+    deadline = time.monotonic() + PATIENCE
     while not idle:  # a vCPU that has something to do just then tells of that
+        assert time.monotonic() < deadline, "the kernel told of no vCPU that idles"
         guest.shell("dmesg -c >/dev/null; echo l > /proc/sysrq-trigger")
         guest.shell(f"until [ $(dmesg | grep -c 'Call Trace:') -ge {guest.kind.cpus} ]; do sleep 0.1; done; sleep 1")
         traces = guest.shell("dmesg").split("Call Trace:")[1:]
         ways = [re.findall(r"\] (\w+)\+0x[0-9a-f]+/0x[0-9a-f]+$", each, re.MULTILINE) for each in traces]
         idle = [way[way.index("do_idle") :] for way in ways if "do_idle" in way]
     mine: list[list[str]] = []
+    deadline = time.monotonic() + PATIENCE
     while len(mine) < guest.kind.cpus:  # until all of them idle
+        assert time.monotonic() < deadline, "triage met no moment at which all vCPUs idle"
         assert main([guest.target, "triage", "--json", "--seconds", "1", "--vmlinux", str(guest.vmlinux)]) == 0
         (found,) = map(json.loads, capsys.readouterr().out.splitlines())
         mine = [

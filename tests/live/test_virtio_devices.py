@@ -221,7 +221,7 @@ def test_nothing_is_wrong_with_a_packed_ring_that_is_busy(machine: Machine, caps
             assert verdicts(machine, capsys) == ["healthy"]
             machine.shell(f"until set -- $(cat {stat}/*/stat); [ $1 -gt {before} ]; do sleep 0.1; done")
     finally:
-        machine.shell(f"kill -9 -{task}; while kill -0 -{task} 2>/dev/null; do sleep 0.1; done")
+        machine.kill_group(task)
     assert verdicts(machine, capsys) == ["healthy"]
 
 
