@@ -22,8 +22,9 @@ from scripts.scene import Scene
 from scripts.scene import scene as set_up
 
 Boot = Callable[..., Machine]
-TIMEOUT = 1800
-"""Seconds for a test, with the guests that it boots: no test takes a tenth of that on a machine that is not busy."""
+TIMEOUT = 600
+"""Seconds for a test, with the guests that it boots: no test takes a tenth of that on a machine that is not busy. Every
+wait within has a shorter limit, by which it says what did not come."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

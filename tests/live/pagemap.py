@@ -59,7 +59,7 @@ def tasks(machine: Machine) -> dict[int, Task]:
     """Every task that maps anything, by its process id, that of the asking shell among them."""
     found: dict[int, Task] = {}
     task, address = Task(0, ""), 0
-    for line in machine.shell(READ, timeout=600).splitlines():
+    for line in machine.shell(READ, timeout=300).splitlines():
         match line.split():
             case ["task", pid, *words]:
                 task = found[int(pid)] = Task(int(pid), " ".join(words))
@@ -81,7 +81,7 @@ def holding(machine: Machine) -> Iterator[int]:
     pid = int(machine.shell(HOLDER))
     try:
         asleep = f"grep -q fifo_open /proc/{pid}/stack"
-        machine.shell(f"until {asleep}; do sleep 0.1; done", timeout=600)
+        machine.shell(f"until {asleep}; do sleep 0.1; done", timeout=300)
         yield pid
     finally:
         machine.shell(f"kill {pid}; rm -f /tmp/never", check=False)

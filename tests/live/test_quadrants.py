@@ -46,7 +46,7 @@ def set_registers(machine: Machine, values: Mapping[str, int]) -> None:
     ]
     for line in lines:
         words += ["-ex", line]
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
     assert not machine.running
     now = {"msr": state(machine, 0)} | {name: special(machine, name) for name in NAMES[1:]}
     assert {name: now[name] for name in values} == dict(values), done.stderr

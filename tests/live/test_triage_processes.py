@@ -17,13 +17,14 @@ from inspector.cli import main
 from inspector.radix.bits import ATT_NON_IDEMPOTENT, MSR_PR, PTE_PRIVILEGED
 from inspector.radix.translation import Step
 from scripts.guests import Machine, booted
+from scripts.qmp import PATIENCE
 
 pytestmark = pytest.mark.live
 
 CPU = 1
 LOOP = "while :; do n=0; while [ $n -lt 9999 ]; do n=$((n+1)); done; done"
 KINDS = ("pseries-p9", "powernv9")
-TRIES, LOOKS = 2000, 40
+LOOKS = 40
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -41,7 +42,8 @@ class Busy:
         self.changed: Step | None = None
         with machine.ram_file.open("r+b") as file:
             self.ram = mmap.mmap(file.fileno(), 0)
-        for _ in range(TRIES):
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
             machine.pause()
             with inspector.open_target(machine.target) as seen:
                 known = seen.registers(CPU)
