@@ -15,7 +15,7 @@ import inspector
 from inspector.cli import main
 from inspector.devices import of_guest, of_monitor, of_qmp
 from inspector.qmp import Qmp
-from inspector.virtio.state import DeviceState, VirtioState
+from inspector.virtio.state import VirtioState
 from scripts.guests import Machine
 from scripts.kinds import KINDS
 
@@ -54,10 +54,6 @@ def told(guest: Machine, capsys: pytest.CaptureFixture[str], *words: str) -> lis
     said = capsys.readouterr()
     assert status == 0, said.err + said.out
     return [json.loads(line) for line in said.out.splitlines()]
-
-
-def by_slot(state: VirtioState) -> dict[str, DeviceState]:
-    return {each.slot: each for each in state.devices}
 
 
 def test_every_device_is_what_sysfs_says(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ TABLE, MEMORY = 0x40_0000, 0x200_0000
 NOWHERE = 0xE000_0000
 """A guest real address that no slot holds."""
 DATA_EA, BIG = 0xC000_0000, 1 << 39
-READ, PRIVILEGED = 4, 8
+READ = 4
 RFID, NOP, LOAD_R5, BACK = 0x4C00_0024, 0x6000_0000, 0xE8A4_0000, 0x4BFF_FFFC
 LOOP = 0x2F00
 """Where a loop that polls a device is put into the guest's first page."""
