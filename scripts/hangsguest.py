@@ -334,8 +334,10 @@ class HungGuest:
         start = self.machine.console.size
         self.ask(name, after=1)
         self.machine.console.wait_for(b"end trace", PATIENCE, start)
-        size = -1
+        size, deadline = -1, time.monotonic() + PATIENCE
         while size != (size := self.machine.console.size):  # it has some words more
+            if time.monotonic() > deadline:
+                raise ReplyTimeout("the guest's kernel does not cease to tell of its stumbling; boot the guest again")
             time.sleep(2)
         self.machine.shell("dmesg -n 1")
 

@@ -26,7 +26,7 @@ TOGETHER = {
     name: EVERY[name] for name in sorted(EVERY, key=lambda name: EVERY[name].undo is None) if not EVERY[name].alone
 }
 """What is undone again first, so that nothing else is the matter with the guest."""
-ALONE = {name: way for name, way in WAYS.items() if way.alone}
+ALONE = {name: way for name, way in EVERY.items() if way.alone}
 HEALED: dict[str, Confidence] = {
     "wrong-address": "high",
     "stale": "high",
