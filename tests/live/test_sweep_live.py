@@ -23,6 +23,7 @@ from inspector.spaces import Spaces
 from scripts.guests import Machine
 from scripts.oracle import gva2gpa
 from scripts.peers import Drgn
+from scripts.qmp import PATIENCE
 from tests.agreement import drgn_agrees, xlate_agrees
 from tests.live import pagemap, plain_walk
 from tests.live.plain_walk import Leaf
@@ -110,7 +111,8 @@ def test_qemu_finds_the_leaves_of_a_process_that_runs_where_they_are(guest: Mach
     spinning = int(guest.shell("sh -c 'while :; do :; done' >/dev/null 2>&1 & echo $!"))
     try:
         guest.computes(spinning)
-        for _ in range(1000):
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
             time.sleep(0.05)
             with looked_into(guest) as seen:
                 # Only in problem state does QEMU's own answer not hang on AMR and IAMR: the kernel locks users' pages.
