@@ -46,7 +46,9 @@ def ask_stub(address: str, *packets: bytes) -> list[bytes]:
             while True:
                 answer = b""
                 while not (answer.count(b"#") and len(answer) >= answer.index(b"#") + 3):
-                    answer += stub.recv(1)
+                    one = stub.recv(1)
+                    assert one, "the stub closed the connection"
+                    answer += one
                 stub.sendall(b"+")
                 if b"$T" not in answer:
                     break

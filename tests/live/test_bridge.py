@@ -8,14 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inspector.errors import (
-    FormatError,
-    NotSupported,
-    TargetError,
-    Unreadable,
-    UsageError,
-    WrongArchitecture,
-)
+from inspector.errors import FormatError, NotSupported, TargetError, Unreadable, UsageError, WrongArchitecture
 from inspector.gdbmi.registers import RegisterReader
 from inspector.memory.physical import PhysicalMemory
 from inspector.targets.base import TRANSLATION, RunState

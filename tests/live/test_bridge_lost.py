@@ -12,10 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from inspector.errors import (
-    ConnectError,
-    TargetLost,
-)
+from inspector.errors import ConnectError, TargetLost
 from inspector.targets.base import RunState
 from inspector.targets.live import open_live
 from scripts.guests import Machine
@@ -56,6 +53,7 @@ except KeyboardInterrupt:
         (signal.SIGINT, "stopped"),
         (signal.SIGHUP, "stopped"),
     ],
+    ids=["killed", "killed as it reads", "killed while it runs", "told to end", "interrupted", "hung up on"],
 )
 def test_a_killed_inspector_leaves_the_guest_as_it_was(guest: Machine, number: int, way: str, found: str) -> None:
     if found == "stopped":

@@ -127,7 +127,7 @@ def test_the_inspector_gets_the_guest_and_the_words(tmp_path: Path) -> None:
         assert live.left() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_told_to_end_it_stops_all_and_removes_all(tmp_path: Path, number: signal.Signals) -> None:
     with ExitStack() as stack:
         live = start(stack, tmp_path, "help", "wait")
