@@ -77,7 +77,7 @@ NOTHING = Cause(
     HEALTHY,
     "nothing wrong was found",
     "None of the causes that are known here has left its signature.",
-    "If it hangs all the same, sample longer (--seconds), and look at its devices by 'virtio'.",
+    "If it hangs all the same, sample it longer where it is live (--seconds), and look at its devices by 'virtio'.",
     _nothing,
 )
 

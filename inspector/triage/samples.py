@@ -141,7 +141,7 @@ def taken(
     may_run = guest.target.control is not None and (bool(ran_before) or (ran_before is None and seconds is not None))
     sampling = Sampling(DEFAULT_SECONDS if seconds is None else seconds)
     if guest.target.control is None:
-        sampling.why_one = "it is recorded: one moment is all there is"
+        sampling.why_one = "one moment is all that was recorded"
     elif not may_run:
         known = "was stopped when it was found" if ran_before is False else "may have been stopped when it was found"
         sampling.why_one = f"the guest {known}, and so is not let run"

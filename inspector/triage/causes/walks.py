@@ -178,8 +178,8 @@ CAUSES: tuple[Cause, ...] = (
         "The guest accesses a device that KVM emulates. For that KVM looks for the instruction by a walk of its own, "
         "in software, which is stricter than the MMU or mistaken; where it fails the guest is sent back to try again, "
         "for ever, and nobody is told.",
-        "Mend the entry that the walk refuses in the guest's tables ('compare' shows every walker), or run a host "
-        "kernel whose walk accepts it.",
+        "Mend the entry that the walk refuses in the guest's tables ('compare' shows every walker), or, if there is a "
+        "kernel whose walk accepts it, run that one on the host.",
         _software_walk,
     ),
     Cause(
