@@ -78,9 +78,9 @@ def named(name: str) -> HostWalk:
         return HostWalk(SEED, "", "the host's kernel is taken for 4.11's, as --as says", given=True)
     number = history.number_of(name)
     if number is None or number < history.FIRST:
-        known = ", ".join((*history.VERSIONS, *VARIANTS))
         raise UsageError(
-            f"{name[: history.SHOWN]!r} is no kernel from 4.11 on, and no walk of KVM's; there are: {known}"
+            f"{name[: history.SHOWN]!r} is no kernel from 4.11 on, such as {history.SEED}, 4.18 or 6.1.0, and no walk "
+            f"of KVM's; of those there are: {', '.join(VARIANTS)}"
         )
     return HostWalk(walker_of(name), name, f"the host's kernel is taken for {name}, as --as says", given=True)
 
