@@ -74,8 +74,8 @@ def _virtio(session: Session, arguments: Namespace) -> Iterator[Answer]:
         yield Nothing("there are no virtio devices")
         return
     devices = _chosen(state, arguments.device)
-    number = None if arguments.queue is None else session.value(arguments.queue)
-    chains = CHAINS if arguments.chains is None else session.value(arguments.chains)
+    number = _at_most_16_bits(session, "queue", arguments.queue)
+    chains = _at_most_16_bits(session, "chains", arguments.chains)
     if number is not None:
         most = max((each.count for each in devices), default=0)
         devices = [each for each in devices if any(queue.index == number for queue in each.queues)]
@@ -84,7 +84,15 @@ def _virtio(session: Session, arguments: Namespace) -> Iterator[Answer]:
     spaces = yield from looked_at(session, EVERY_PROCESS)
     for each in devices:
         wide = arguments.device is not None or number is not None
-        yield _device(session, spaces, state, each, number, chains, wide)
+        yield _device(session, spaces, state, each, number, CHAINS if chains is None else chains, wide)
+
+
+def _at_most_16_bits(session: Session, name: str, text: str | None) -> int | None:
+    """What an option says of queues, of which neither the number nor the size has more bits in virtio."""
+    value = None if text is None else session.value(text)
+    if value is not None and value > 0xFFFF:
+        raise UsageError(f"--{name} takes a number from 0 to {0xFFFF}, not {text!r}")
+    return value
 
 
 def _asked(session: Session, qmp: str | None) -> VirtioState | None:

@@ -247,6 +247,10 @@ def test_words_that_are_wrong() -> None:
         ask("virtio gpu", machine())
     with pytest.raises(UsageError, match="has a queue 9"):
         ask("virtio --queue 9", machine())
+    with pytest.raises(UsageError, match="--queue takes a number from 0 to 65535, not '-1'"):
+        ask("virtio --queue -1", machine())
+    with pytest.raises(UsageError, match="--chains takes a number from 0 to 65535, not '-1'"):
+        ask("virtio --chains -1", machine())
     with pytest.raises(UsageError, match="no QMP socket"):
         ask("virtio --qmp localhost:1", machine())
 
