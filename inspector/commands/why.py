@@ -62,7 +62,8 @@ def why(
     where the vCPU is in the interrupt's handler by now. SRR1 goes with no other process or partition; HSRR1 does, as
     LPIDR may be the host's by then, and is taken where the guest's last storage interrupt was of just this access.
 
-    Raises what Guest.translate raises."""
+    Raises what Guest.translate raises, and UsageError where that register is 0: it is so where no interrupt set it, as
+    HSRR1 is in a pseries guest, and no MSR of code in 64-bit mode is."""
     known = _registers(guest, cpu)
     found = list(records(known))
     chosen = ""
@@ -74,7 +75,10 @@ def why(
     if as_of is None:
         answer = guest.translate(ea, access=access, pid=pid, lpid=lpid, nested=nested, cpu=cpu)
     else:
-        context = interrupted(context, guest.registers(cpu, (as_of,)).need(as_of))
+        then = guest.registers(cpu, (as_of,)).need(as_of)
+        if not then:
+            raise UsageError(f"{as_of.upper()} is 0, and so holds the MSR of no interrupted code; leave --as-of out")
+        context = interrupted(context, then)
         answer = hardware(guest, context, ea, access, within)
     aside = ""
     recorded: tuple[Held, ...] = ()

@@ -77,6 +77,9 @@ def test_in_a_handler_it_can_be_asked_as_the_code_that_was_interrupted() -> None
     assert [each["verdict"] for each in data["recorded"]] == ["agrees"]
     with pytest.raises(UsageError, match="--as-of"):
         ask(f"why {DATA:#x} --as-of srr1 --pid 0", target)
+    target.set(0, hsrr1=0)
+    with pytest.raises(UsageError, match="HSRR1 is 0"):
+        ask(f"why {DATA:#x} --as-of hsrr1", target)
 
 
 def test_back_in_the_host_it_can_be_asked_as_the_guest_that_was_interrupted() -> None:
