@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import inspector
+import inspector.cli
 from inspector.errors import MemoryReadError
 from inspector.walkers import hardware
 from tests.commands.asking import told
@@ -32,6 +33,14 @@ def test_triage_names_the_cause(name: str) -> None:
         first, *more = told("triage", guest)
     assert (first["verdict"], first["confidence"]) == (HANGS[name]["verdict"], HANGS[name]["confidence"]), first
     assert {each["verdict"] for each in more} <= set(HANGS[name]["beside"]), more
+
+
+def test_an_interrupt_that_recurs_is_not_said_to_be_none(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each leaves the same registers, so that nothing tells how many there were; that there are some is the finding."""
+    assert inspector.cli.main([str(FOLDER / "bringup-key-closed.core.gz"), "triage"]) == 1
+    told_in_words = " ".join(capsys.readouterr().out.split())
+    assert "SRR0 says that its last interrupt came from" in told_in_words
+    assert "SRR0, SRR1, HSRR0 and HSRR1 stayed as they were" in told_in_words
 
 
 @pytest.mark.parametrize("name", HANGS)

@@ -78,7 +78,8 @@ def over_time(vcpu: Vcpu) -> str:
         parts.append(f"its time base went on by {vcpu.ticks}")
     if vcpu.interrupts is not None:
         often = "once" if vcpu.interrupts == 1 else f"{vcpu.interrupts} times"
-        parts.append(f"an interrupt came at least {often}" if vcpu.interrupts else "no interrupt was seen")
+        none = "SRR0, SRR1, HSRR0 and HSRR1 stayed as they were"  # as they do, too, where the same interrupt recurs
+        parts.append(f"an interrupt came at least {often}" if vcpu.interrupts else none)
     if vcpu.exits:
         parts.append(f"a KVM guest's storage interrupt was held in {vcpu.exits}")
     if vcpu.doing == "spinning" and vcpu.look is not None and vcpu.look.lowers_priority:
