@@ -37,7 +37,7 @@ class HostWalk:
 
     walker: str = SEED
     release: str = ""
-    how: str = "the host's kernel is not known: its walk is taken for that of 4.11"
+    how: str = "the host's kernel is not known and taken for 4.11's"
     given: bool = False
 
     @property
@@ -73,7 +73,7 @@ def named(name: str) -> HostWalk:
     """The walk of a kernel that the user named: a version as 'fault --as' takes it, a release as uname has it, or a
     walker as 'xlate --walker' takes it. Raises UsageError for any other."""
     if name in VARIANTS:
-        return HostWalk(name, "", f"the walk is {name}, as --as says", given=True)
+        return HostWalk(name, "", "the host's kernel is taken for another, as --as says", given=True)
     if name == history.SEED:
         return HostWalk(SEED, "", "the host's kernel is taken for 4.11's, as --as says", given=True)
     number = history.number_of(name)

@@ -163,6 +163,7 @@ def test_the_kernel_that_the_user_names() -> None:
     assert named("SEED").walker == "kvm"
     assert named("4.18").walker == "kvm"
     assert named("kvm@pre-70cd4c10b2:rpdb-mask").walker == "kvm@pre-70cd4c10b2:rpdb-mask"
+    assert named("kvm@dd1").how.startswith("the host's kernel"), "it goes on: and its walk is"
     for wrong in ("3.10", "hardware", "x", "", "6", "6.x", "6.1beta", "v6.1", "6.1.0 6.2", f"{'9' * 5000}.1"):
         with pytest.raises(UsageError, match=r"4\.11"):
             named(wrong)
