@@ -77,6 +77,9 @@ def _recorded(result: Why, style: Style) -> Iterator[str]:
         yield f"  recorded: {first} {each.record.ea:#x}, {second} {each.record.bits:#010x}: {verdict}"
         width = max(len(first), len(second)) + 1
         yield from style.wrap(each.says, " " * (width + 4), kind="dim")
+        if each.verdict == "agrees" and result.ok and not result.answer.relocation:
+            register = "hsrr1" if each.record.hypervisor else "srr1"
+            yield from style.wrap(f"'--as-of {register}' asks by that state, and not by real mode", "  ", kind="dim")
     if others and not result.ok:
         yield from style.wrap(f"{' and '.join(others)}: of another address", "  ", kind="dim")
 

@@ -66,14 +66,25 @@ def seeks(known: Mapping[str, int], nip: int) -> bool:
 
 def hidden(samples: list[Sample]) -> set[int]:
     """The vCPUs that had KVM look for one and the same instruction of a guest's in ENOUGH samples, of which none holds
-    the interrupt that it is looked for after: more samples may."""
+    the interrupt that it is looked for after: more samples may. Only of those that were in a guest meanwhile, as LPIDR
+    tells or HDSISR, which KVM sets as it enters one: others hold what was long ago."""
     times: Counter[tuple[int, int]] = Counter()
+    causes: dict[tuple[int, int], set[int | None]] = {}
     told: set[tuple[int, int]] = set()
+    entered: set[int] = set()
     for sample in samples:
         for cpu, known in sample.cpus.items():
             last = interrupt_of(cpu, known)
             if last is not None:
                 told.add((cpu, last.nip & IN_QUADRANT))
+            if known.get("lpidr"):
+                entered.add(cpu)
             if not sample.halted.get(cpu):
-                times.update((cpu, nip) for nip in sought(known))
-    return {cpu for (cpu, nip), often in times.items() if often >= ENOUGH and (cpu, nip) not in told}
+                for nip in sought(known):
+                    times[cpu, nip] += 1
+                    causes.setdefault((cpu, nip), set()).add(known.get("hdsisr"))
+    return {
+        cpu
+        for (cpu, nip), often in times.items()
+        if often >= ENOUGH and (cpu, nip) not in told and (cpu in entered or len(causes[cpu, nip]) > 1)
+    }

@@ -252,3 +252,11 @@ def test_a_record_of_another_address_is_no_noise() -> None:
     same_page = shown(f"why {RECORDED + 8:#x} --access r", target)
     assert f"recorded: DAR {RECORDED:#x}" in same_page
     assert "another address" not in same_page
+
+
+def test_real_mode_points_to_the_state_that_was_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = Path(__file__).parents[2] / "fixtures" / "hangs" / "bringup-key-closed.core.gz"
+    assert inspector.cli.main([str(handler), "why", "$dar"]) == 0
+    assert "'--as-of srr1' asks by that state" in capsys.readouterr().out
+    assert inspector.cli.main([str(handler), "why", "$dar", "--as-of", "srr1"]) == 1
+    assert "--as-of" not in capsys.readouterr().out

@@ -185,7 +185,7 @@ def test_what_the_guest_touches_in_so_many_seconds_is_one_command(
     reader.touch()
     reader.forget()
     with touched_when_it_runs_again(reader):
-        status = main([guest.target, "--json", "diff", "--run", "12s", "--only", "touched", "--user"])
+        status = main([guest.target, "--json", "diff", "--run", "8s", "--only", "touched", "--user"])
     said = capsys.readouterr()
     assert (status, said.err) == (0, "")
     found = [json.loads(line) for line in said.out.splitlines()]

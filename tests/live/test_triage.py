@@ -19,7 +19,7 @@ from scripts.scene import DEVICE, DEVICE_EA, Scene
 
 pytestmark = pytest.mark.live
 
-TIMES = 4
+TIMES = 3
 WORK = "while :; do ls -lR /sys /proc/self; dd if=/dev/zero of=/tmp/filled bs=64k count=64; sync; sleep 0; done"
 """New processes, page faults of every kind, and system calls."""
 

@@ -15,6 +15,7 @@ KERNEL = 0xC000_0000_0000_0000
 NIP, EA, GPA = KERNEL | 0x2100, KERNEL | 0x5000_0000, 0xF000_0000
 HELD = {"hsrr0": NIP, "hsrr1": 0x8000_0000_0000_1033, "hdar": EA, "hdsisr": DSISR_NOPTE, "asdr": GPA, "dar": 0}
 READS = HELD | {"hsrr0": KERNEL | 0xAA1C8, "hsrr1": MSR_HV | 0x1033, "hdar": 2 << 62 | 0x2100, "asdr": 0x1FF_6900}
+READS["lpidr"] = 1
 ENTERS = READS | {"hsrr0": NIP, "hsrr1": HELD["hsrr1"], "hdsisr": HDSISR_CANARY}
 
 
@@ -42,6 +43,12 @@ def test_hidden_is_what_enough_samples_seek_and_none_holds() -> None:
     assert hidden(samples(HELD, *often)) == hidden(samples(*often, HELD)) == set()
     assert hidden(samples(*often, halted=True)) == set(), "a vCPU with nothing to do holds what was long ago"
     assert hidden(samples(*often, HELD | {"hsrr0": NIP + 4})) == {0}
+
+
+def test_a_vcpu_that_enters_no_guest_holds_what_was_long_ago() -> None:
+    stale, entering = READS | {"lpidr": 0}, ENTERS | {"lpidr": 0}
+    assert hidden(samples(*[stale] * MOST)) == hidden(samples(*[entering] * MOST)) == set()
+    assert hidden(samples(stale, stale, READS)) == hidden(samples(stale, stale, entering)) == {0}
 
 
 def running(known: dict[str, int]) -> tuple[FakeTarget, FakeControl]:
