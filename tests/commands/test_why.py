@@ -255,7 +255,7 @@ def test_a_record_of_another_address_is_no_noise() -> None:
 
 
 def test_real_mode_points_to_the_state_that_was_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
-    handler = Path(__file__).parents[2] / "fixtures" / "hangs" / "bringup-key-closed.core.gz"
+    handler = FIXTURES / "hangs" / "bringup-key-closed.core.gz"
     assert inspector.cli.main([str(handler), "why", "$dar"]) == 0
     assert "'--as-of srr1' asks by that state" in capsys.readouterr().out
     assert inspector.cli.main([str(handler), "why", "$dar", "--as-of", "srr1"]) == 1
