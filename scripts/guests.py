@@ -240,13 +240,13 @@ class Machine:
         return stands
 
     def computes(self, task: int, ticks: int = 20) -> None:
-        """Wait until this task of the guest has had the CPU for so many hundredths of a second more.
+        """Wait until this task of the guest, with its children that ended, had so many hundredths of a second of CPU.
 
         Raises ProtocolError where it ends, ReplyTimeout where it does not run."""
-        # behind the name: 12 is what it spent as a user, 13 in the kernel
-        fields = f"$(sed 's/.*) //' /proc/{task}/stat)"
+        # behind the name: 12 and 13 are what it spent as a user and in the kernel, 14 and 15 its children
+        spent = f"set -- $(sed 's/.*) //' /proc/{task}/stat); echo $((${{12}} + ${{13}} + ${{14}} + ${{15}}))"
         self.shell(
-            f"spent() {{ set -- {fields}; echo $((${{12}} + ${{13}})); }}; goal=$(($(spent) + {ticks})); "
+            f"spent() {{ {spent}; }}; goal=$(($(spent) + {ticks})); "
             f"until [ $(spent) -ge $goal ]; do [ -e /proc/{task} ] || exit 1; sleep 0.1; done"
         )
 
