@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -102,3 +103,18 @@ def use(symbols: Symbols) -> None:
         with suppress(InspectorError):
             symbols.name_of(address)
             symbols.complete("p")
+
+
+def damaged(tmp_path: Path, content: bytearray, flips: Iterable[tuple[int, int]]) -> None:
+    """Open and use what these bytes, (place, value), were put into: it goes well, or is an error of one line."""
+    for at, value in flips:
+        if at < len(content):
+            content[at] = value
+    caught = ""
+    try:
+        symbols = opened(tmp_path, bytes(content))
+    except InspectorError as error:
+        caught = str(error)
+    else:
+        use(symbols)
+    assert "\n" not in caught
