@@ -328,12 +328,14 @@ class Machine:
         """A listening socket, made here and handed to QEMU: no port is ever guessed, and nobody comes too early, as
         between QEMU's making of a unix socket and its listening there."""
         tcp = name == "gdb" and self.gdb == "tcp"
-        listener = socket.socket(socket.AF_INET if tcp else socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            listener.bind(("127.0.0.1", 0) if tcp else str(self.directory / name))
-            listener.listen(1)
+            with ExitStack() as unless_made:
+                family = socket.AF_INET if tcp else socket.AF_UNIX
+                listener = unless_made.enter_context(socket.socket(family, socket.SOCK_STREAM))
+                listener.bind(("127.0.0.1", 0) if tcp else str(self.directory / name))
+                listener.listen(1)
+                unless_made.pop_all()
         except OSError as error:
-            listener.close()
             why = f"no socket for QEMU's {name} could be made ({error}); free some and try again"
             raise ConnectError(why) from error
         if name == "gdb":

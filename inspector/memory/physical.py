@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -125,6 +125,17 @@ class BatchSource(Protocol):
 
     def read_runs(self, runs: Sequence[tuple[int, int]]) -> list[bytes | MemoryReadError]:
         """As many reads, each its bytes or why not, in order. Raises TargetError where the source itself is gone."""
+
+
+def one_by_one(read: Callable[[int, int], bytes], runs: Sequence[tuple[int, int]]) -> list[bytes | MemoryReadError]:
+    """What :meth:`BatchSource.read_runs` gives, of what reads one run at a time. Raises TargetError."""
+    found: list[bytes | MemoryReadError] = []
+    for run in runs:
+        try:
+            found.append(read(*run))
+        except MemoryReadError as error:
+            found.append(error)
+    return found
 
 
 @runtime_checkable

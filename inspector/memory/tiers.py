@@ -22,7 +22,7 @@ from inspector.gdbmi.records import MiError
 from inspector.gdbmi.session import GdbSession
 from inspector.memory.gdb import GdbMemory
 from inspector.memory.hostprocess import Served, of_client
-from inspector.memory.physical import BatchSource, Range
+from inspector.memory.physical import BatchSource, Range, one_by_one
 from inspector.memory.pmemsave import PmemsaveSource
 from inspector.memory.process import Block, ProcessSource
 from inspector.memory.ramfile import RamFileSource
@@ -105,15 +105,7 @@ class TieredSource:
         if not self._settled:
             self._count(len(runs), sum(length for _, length in runs))
         inner = self._inner
-        if isinstance(inner, BatchSource):
-            return inner.read_runs(runs)
-        found: list[bytes | MemoryReadError] = []
-        for run in runs:
-            try:
-                found.append(inner.read(*run))
-            except MemoryReadError as error:
-                found.append(error)
-        return found
+        return inner.read_runs(runs) if isinstance(inner, BatchSource) else one_by_one(inner.read, runs)
 
     def expect(self, length: int) -> None:
         """About so many bytes will be read: look for a faster way if that is worth it."""

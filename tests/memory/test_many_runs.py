@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.errors import MemoryReadError, NotCaptured, NotRam, Unreadable
-from inspector.memory.physical import TOGETHER, Clock
+from inspector.memory.physical import TOGETHER, Clock, one_by_one
 from tests.memory.spy import Spy, inside, memory, pattern
 
 
@@ -25,13 +25,7 @@ class Batch(Spy):
 
     def read_runs(self, runs: list[tuple[int, int]]) -> list[bytes | MemoryReadError]:
         self.batches.append(list(runs))
-        answers: list[bytes | MemoryReadError] = []
-        for run in runs:
-            try:
-                answers.append(self.read(*run))
-            except MemoryReadError as error:
-                answers.append(error)
-        return answers
+        return one_by_one(self.read, runs)
 
 
 class TestManyRuns:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from inspector.errors import MemoryReadError, NotCaptured, Unreadable
 from inspector.memory import scan as scan_module
 from inspector.memory.pattern import Pattern
-from inspector.memory.physical import Clock, PhysicalMemory, RamMap, Range
+from inspector.memory.physical import Clock, PhysicalMemory, RamMap, Range, one_by_one
 from inspector.memory.scan import Scan, area
 from inspector.memory.spans import Spans
 
@@ -55,13 +55,7 @@ class Batch(Source):
     gap: int = 8
 
     def read_runs(self, runs: Sequence[tuple[int, int]]) -> list[bytes | MemoryReadError]:
-        answers: list[bytes | MemoryReadError] = []
-        for run in runs:
-            try:
-                answers.append(self.read(*run))
-            except MemoryReadError as error:
-                answers.append(error)
-        return answers
+        return one_by_one(self.read, runs)
 
 
 @dataclass

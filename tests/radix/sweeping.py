@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from inspector.errors import MemoryReadError, NotRam
+from inspector.memory.physical import one_by_one
 from inspector.radix.bits import ENTRY_BYTES, PRTB_MASK, PRTS_MASK, table_bytes
 from inspector.radix.columns import Root
 from tests.radix.trees import LPID, Memory, World
@@ -31,14 +32,8 @@ class Block:
         return b"".join(self.memory.word(at).to_bytes(8, "big") for at in range(address, address + length, 8))
 
     def read_runs(self, runs: Sequence[tuple[int, int]]) -> list[bytes | MemoryReadError]:
-        answers: list[bytes | MemoryReadError] = []
-        for address, length in runs:
-            self.runs.append((address, length))
-            try:
-                answers.append(self.read(address, length))
-            except MemoryReadError as error:
-                answers.append(error)
-        return answers
+        self.runs += runs
+        return one_by_one(self.read, runs)
 
     def windows(self) -> list[tuple[int, bytes]]:
         """All of its RAM that has any words, by MiB."""
