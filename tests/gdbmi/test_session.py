@@ -288,10 +288,20 @@ def test_a_running_guest_is_left_running_by_ending_gdb_at_once(tmp_path: Path) -
         os.kill(session.transport.pid, 0)
 
 
+def at(nip: int, **once: bool) -> dict[str, Any]:
+    """gdb's answer to a question for registers: a vCPU with no more than a NIP and an MSR."""
+    items = ",".join(f'{{number="{number}",value="{value:#x}"}}' for number, value in ((32, nip), (33, 0x9000)))
+    return {"match": "register-values --thread 2", "say": record(f"done,register-values=[{items}]"), **once}
+
+
+def stepped(reply: str) -> dict[str, Any]:
+    """The stub's answer to a step of vCPU 1."""
+    return {"match": r"vCont;s:p1\.2", "say": f'~"received: \\"{reply}\\"\\n"\n' + record("done")}
+
+
 @pytest.mark.parametrize(("reply", "steps"), [("T05thread:p01.02;", True), ("T02thread:p01.02;", False)])
 def test_stepping(tmp_path: Path, reply: str, steps: bool) -> None:
-    said = f'~"received: \\"{reply}\\"\\n"\n' + record("done")
-    with session_with(tmp_path, {"match": r"vCont;s:p1\.2", "say": said}) as (gdb, session):
+    with session_with(tmp_path, stepped(reply), at(0x100, once=True), at(0x104)) as (gdb, session):
         control = GuestControl(session)
         epoch = session.clock.epoch
         if steps:
@@ -301,8 +311,19 @@ def test_stepping(tmp_path: Path, reply: str, steps: bool) -> None:
                 control.step(1)
         assert session.clock.epoch > epoch
         assert "maintenance flush register-cache" in gdb.commands
+        assert sum("vCont;s" in command for command in gdb.commands) == 1
         with pytest.raises(UsageError, match="vCPU 2"):
             control.step(2)
+
+
+@pytest.mark.parametrize(("alike", "asked"), [(1, 1), (2, 2), (4, 4), (99, 4)])
+def test_a_step_that_executed_nothing_is_made_again_and_one_that_branches_to_itself_not_for_ever(
+    tmp_path: Path, alike: int, asked: int
+) -> None:
+    rules = [stepped("T05thread:p01.02;"), *[at(0x100, once=True)] * alike, at(0x104)]
+    with session_with(tmp_path, *rules) as (gdb, session):
+        GuestControl(session).step(1)
+        assert sum("vCont;s" in command for command in gdb.commands) == asked
 
 
 @pytest.mark.parametrize("running", [True, False])
