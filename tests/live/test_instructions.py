@@ -13,7 +13,7 @@ import pytest
 
 import inspector
 from inspector.errors import MemoryReadError
-from inspector.fetching import fetched
+from inspector.fetching import Fetched, fetched
 from inspector.guest import Guest
 from inspector.instructions.decode import Instruction
 from inspector.instructions.effective import Reach, reach
@@ -28,6 +28,8 @@ STEPS = 1200
 BUSY = "while :; do ls -l /proc; n=0; while [ $n -lt 500 ]; do n=$((n+1)); done; done"
 ALGEBRAIC = ("lha", "lwa", "lhau", "lhax", "lhaux", "lwax", "lwaux")
 REVERSED = ("lhbrx", "lwbrx", "ldbrx")
+INSTRUCTION_STORAGE = 0x400
+"""Where that interrupt goes (ISA v3.0 III 6.4), above the base that LPCR[AIL] chooses, 0xc000_0000_0000_4000."""
 
 
 class Checker:
@@ -42,15 +44,24 @@ class Checker:
         """Run an instruction of the chosen vCPU and hold it to what was foretold."""
         before = self.guest.registers()
         found = fetched(self.guest, before.need("nip"))
-        assert found.instruction is not None, found.why
-        told = reach(found.instruction, before.get)
         assert self.guest.target.control is not None
         self.guest.target.control.step(self.guest.cpu)
         after = self.guest.registers()
+        if found.instruction is None:
+            self.not_there(found, after.need("nip"))
+            return
+        told = reach(found.instruction, before.get)
         following = (before.need("nip") + found.instruction.size) % (1 << 64)
         self.branch(found.instruction, before.values, after.need("nip"), following)
         if told is not None and not told.hint and after.need("nip") == following:
             self.access(found.instruction, told, before.values, after.values)
+
+    def not_there(self, found: Fetched, nip: int) -> None:
+        """Code that a program came to for the first time is not mapped yet: the CPU fetches nothing either."""
+        assert found.translation is not None, found.why
+        assert found.translation.status == "fault", found.why
+        assert nip & 0x3FFF == INSTRUCTION_STORAGE, f"{nip:#x}: {found.why}"
+        self.seen["not there"] += 1
 
     def branch(self, instruction: Instruction, before: Mapping[str, int], nip: int, following: int) -> None:
         """A branch goes to its target, or on."""
