@@ -16,7 +16,7 @@ from inspector.gdbmi.session import Cpu, GdbSession
 STEP_SECONDS = 2
 """After this long gdb asks the stub again, which stops the guest: a halted vCPU has then not stepped."""
 STEPS_TRIED = 4
-"""How often a step that executed nothing is made again: QEMU 7.2 makes such a one in some 4,000."""
+"""How often in all the stub is asked for a step that executes nothing: with QEMU 7.2 one in some 4,000 does."""
 
 
 class GuestControl:

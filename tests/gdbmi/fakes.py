@@ -54,6 +54,12 @@ def record(body: str) -> str:
     return f"TOKEN^{body}\n(gdb) \n"
 
 
+def register_values(**raw: str) -> str:
+    """What ``-data-list-register-values`` answers, by register number."""
+    items = ",".join(f'{{number="{number[1:]}",value="{value}"}}' for number, value in raw.items())
+    return record(f"done,register-values=[{items}]")
+
+
 def memory_record(address: int, data: bytes) -> str:
     """What ``-data-read-memory-bytes`` answers."""
     end = address + len(data)

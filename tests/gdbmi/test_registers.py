@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from inspector.errors import ProtocolError
 from inspector.gdbmi.registers import RegisterReader, in_order
 from inspector.memory.physical import Clock
-from tests.gdbmi.fakes import FakeGdb, FakeStub, attach_rules, record, target_text
+from tests.gdbmi.fakes import FakeGdb, FakeStub, attach_rules, record, register_values, target_text
 from tests.gdbmi.test_session import attached
 
 U64 = st.integers(0, (1 << 64) - 1)
@@ -42,12 +42,6 @@ def test_a_pvr_that_cannot_be_is_told() -> None:
         in_order({"msr": 0x8000_0000_0000_1000, "pvr": 0x0012_4E00_0000_0000})
 
 
-def values(**raw: str) -> str:
-    """What ``-data-list-register-values`` answers, by register number."""
-    items = ",".join(f'{{number="{number[1:]}",value="{value}"}}' for number, value in raw.items())
-    return record(f"done,register-values=[{items}]")
-
-
 E14 = record('error,msg="Could not fetch register \\"pid\\"; remote failure reply \'E14\'"')
 
 
@@ -58,7 +52,7 @@ def test_a_secondary_vcpu_whose_sprs_are_refused_is_asked_through_the_monitor(tm
         {"match": r"register-values --thread 2 x 33 32 40", "say": E14},
         {
             "match": r"register-values --thread 2 x 33 32",
-            "say": values(_33="0x33b0800200000080", _32="0x10" + "0" * 14),
+            "say": register_values(_33="0x33b0800200000080", _32="0x10" + "0" * 14),
         },
         {"match": r"monitor print/x \$pid", "say": target_text("0x4")},
         {"match": r"monitor print/x \$pvr", "say": target_text("0")},
@@ -81,7 +75,7 @@ def test_a_secondary_vcpu_whose_sprs_are_refused_is_asked_through_the_monitor(tm
 def test_a_monitor_that_does_not_switch_gives_nothing(tmp_path: Path) -> None:
     rules = [
         *attach_rules(),
-        {"match": r"register-values", "say": values(_33="0x8000000000001000")},
+        {"match": r"register-values", "say": register_values(_33="0x8000000000001000")},
         {"match": r"monitor cpu 1", "say": target_text("invalid CPU index")},
         {"match": r"monitor print", "say": target_text("0x4")},
     ]
@@ -96,9 +90,9 @@ def test_unavailable_is_absent_and_no_msr_is_an_error(tmp_path: Path) -> None:
         *attach_rules(),
         {
             "match": r"thread 1 x 33 32 34",
-            "say": values(_33="0x8000000000001000", _32="<unavailable>", _34="0x12345678"),
+            "say": register_values(_33="0x8000000000001000", _32="<unavailable>", _34="0x12345678"),
         },
-        {"match": r"thread 1 x", "say": values(_32="0x1")},
+        {"match": r"thread 1 x", "say": register_values(_32="0x1")},
     ]
     with FakeStub() as stub, attached(FakeGdb(tmp_path, rules), stub) as (_, session):
         reader = RegisterReader(session)

@@ -20,7 +20,16 @@ from inspector.gdbmi.run import GuestControl
 from inspector.gdbmi.session import GdbSession, attach
 from inspector.gdbmi.transport import Transport
 from inspector.memory.physical import Clock
-from tests.gdbmi.fakes import MTREE, FakeGdb, FakeStub, attach_rules, memory_record, record, target_text
+from tests.gdbmi.fakes import (
+    MTREE,
+    FakeGdb,
+    FakeStub,
+    attach_rules,
+    memory_record,
+    record,
+    register_values,
+    target_text,
+)
 
 STOPPED = '*stopped,reason="signal-received",signal-name="SIGINT",thread-id="1",stopped-threads="all"\n'
 
@@ -290,8 +299,8 @@ def test_a_running_guest_is_left_running_by_ending_gdb_at_once(tmp_path: Path) -
 
 def at(nip: int, **once: bool) -> dict[str, Any]:
     """gdb's answer to a question for registers: a vCPU with no more than a NIP and an MSR."""
-    items = ",".join(f'{{number="{number}",value="{value:#x}"}}' for number, value in ((32, nip), (33, 0x9000)))
-    return {"match": "register-values --thread 2", "say": record(f"done,register-values=[{items}]"), **once}
+    answer = register_values(_32=hex(nip), _33="0x9000")
+    return {"match": "register-values --thread 2", "say": answer, **once}
 
 
 def stepped(reply: str) -> dict[str, Any]:
